@@ -1,0 +1,220 @@
+"""What becomes of our attempt at the node: asked to sign, refused, void, co-signed, or not known.
+
+    JOURNALED -> SENT -> AWAITING_SIGN -> SIGNED_SENT -> succeeded
+        ^          |            |              |-------> failed, with exposure
+        +-- void --+------------+              +-------> IN_DOUBT until there is evidence
+
+A timeout after a signature left us is never `failed`. The proofs are those of guarantees.md section 2.
+"""
+
+from typing import assert_never
+
+from bridge.channel.check import OWN_TAGS, check_command, check_frame, moves
+from bridge.channel.command import Message, Transfer
+from bridge.channel.input import (
+    BadReply,
+    Conflicted,
+    Declined,
+    RequestRefused,
+    Signed,
+    SignReplied,
+    SignRequested,
+)
+from bridge.channel.operation import doubt, end_unknown, fail, never_delivered, succeed
+from bridge.channel.request import Refuse, Tag
+from bridge.channel.signature import (
+    BUSY,
+    DECLINED,
+    MAX_BAD_REPLIES,
+    NOT_ALLOWED,
+    close_request,
+    count_bad_reply,
+    forward,
+    open_request,
+    refuse_node,
+)
+from bridge.channel.state import OpenRequest, Operation, Purpose, Stage
+from bridge.channel.terms import Terms
+from bridge.channel.transaction import Transaction
+from bridge.channel.turn import Turn
+from bridge.errors import Code
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+RECEIPT_SECONDS = 2.0
+"""How long an old node may complain about a message before we stop waiting for it."""
+LEGACY_PATIENCE = 3
+"""A legacy trigger cannot be probed: it gets this many times `trigger_seconds`."""
+RETRIED_CODES = frozenset({2, 4})
+TIMEOUT_CODE = 3
+ONCHAIN_CODE = 5
+NO_SIGNATURE = frozenset({Stage.SENT, Stage.AWAITING_SIGN})
+
+
+def is_own(operation: Operation | None, tag: Tag) -> bool:
+    return operation is not None and OWN_TAGS.get(type(operation.command)) is tag
+
+
+def request_signature(turn: Turn, requested: SignRequested) -> Turn:
+    """The node wants our signature for one of our own commands: only for the one just triggered."""
+    operation = turn.operation
+    if operation is None or not is_own(operation, requested.tag) or operation.stage is not Stage.SENT:
+        turn = turn.publish("sign", "unexpected", raw=requested.raw, tag=requested.tag.value)
+        if operation is not None and operation.stage in NO_SIGNATURE:
+            turn = void(close_request(turn, "withdrawn", reason="another sign request came"), operation)
+        return refuse_node(turn, requested.tag, BUSY)
+    mismatch = check_frame(turn.state, requested.tag, requested.transaction) or check_command(
+        turn.terms, turn.state, operation.command, requested.transaction, requested.updates
+    )
+    if mismatch is not None:
+        turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
+        turn = refuse_node(turn, requested.tag, NOT_ALLOWED)
+        return fail(turn, Code.SIGN_REQUEST_MISMATCH, f"the node asks to sign something else: {mismatch}")
+    turn = turn.set_operation(stage=Stage.AWAITING_SIGN, since=turn.now, transaction=requested.transaction)
+    return open_request(turn, requested.tag, requested.transaction, requested.updates, "command")
+
+
+def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
+    """A signer's reply to the open request of our own command."""
+    match replied.verdict:
+        case Signed() as signed:
+            turn = forward(turn, opened, signed, replied.author)
+            return turn.set_operation(stage=Stage.SIGNED_SENT, since=turn.now)
+        case Declined(reason):
+            turn = refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
+            return fail(turn, Code.SIGN_REFUSED, f"the signer refused: {reason}")
+        case BadReply() as bad:
+            turn = count_bad_reply(turn, opened, replied, bad)
+            if opened.bad_replies + 1 < MAX_BAD_REPLIES:
+                return turn
+            turn = refuse_node(close_request(turn, "misbehaved"), opened.tag, DECLINED)
+            return fail(turn, Code.SIGNER_MISBEHAVED, f"{MAX_BAD_REPLIES} replies failed the checks")
+        case _:
+            assert_never(replied.verdict)
+
+
+def lapse(turn: Turn, opened: OpenRequest) -> Turn:
+    """The deadline passed without a reply: refuse, never just forget."""
+    turn = refuse_node(close_request(turn, "expired"), opened.tag, BUSY)
+    return fail(turn, Code.SIGN_TIMEOUT, "no signer answered before the deadline")
+
+
+def void(turn: Turn, operation: Operation) -> Turn:
+    """The attempt came to nothing and no signature left us: the command waits at the head of its line again."""
+    pause = min(max(turn.state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+    return turn.set(pause=pause).set_operation(
+        stage=Stage.JOURNALED, since=turn.now, not_before=turn.now + pause, request_id=None, transaction=None
+    )
+
+
+def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -> Turn:
+    """The node would not even begin: an error answer to our trigger."""
+    reasons = ", ".join(refused.reasons) or "no reason given"
+    insufficient = "insufficient_balance" in refused.reasons
+    code = Code.INSUFFICIENT_BALANCE if insufficient else Code.NODE_REJECTED
+    data = {"node_codes": list(refused.codes), "node_reasons": list(refused.reasons)}
+    return fail(turn, code, f"the node refused the request: {reasons}", data=data)
+
+
+def is_answer(operation: Operation | None, refused: RequestRefused) -> bool:
+    """Whether an error answers our trigger. Legacy errors have no id: they belong to the trigger on its way."""
+    if operation is None or operation.stage is not Stage.SENT:
+        return False
+    return refused.request_id is None or refused.request_id == operation.request_id
+
+
+def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
+    """The node says the operation is void. What that means depends on whether a signature of ours is out."""
+    if operation.stage is Stage.JOURNALED or isinstance(operation.command, Message):
+        return turn
+    if conflicted.round > turn.state.round:
+        sentence = f"the conflict speaks of round {conflicted.round}: the peer holds a state we lack"
+        turn = turn.publish("alarm", Code.RECOVERY_REQUIRED.value, raw=conflicted.raw, sentence=sentence)
+        return doubt(turn, Code.PEER_TIMEOUT, sentence)
+    if operation.stage in NO_SIGNATURE:
+        return _retry_or_fail(turn, operation, conflicted)
+    if conflicted.code == TIMEOUT_CODE:
+        return doubt(turn, Code.PEER_TIMEOUT, "the peer did not answer in time; it may still hold the state")
+    return _retry_or_fail(turn, operation, conflicted)
+
+
+def _retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
+    retried = isinstance(operation.command, Transfer) and conflicted.code in RETRIED_CODES
+    if retried and operation.attempt <= turn.terms.conflict_retries:
+        return void(turn, operation)
+    data = {"node_code": conflicted.code, "attempts": operation.attempt}
+    if conflicted.code == ONCHAIN_CODE:
+        return fail(turn, Code.ONCHAIN_REJECTED, "the chain refused the transaction", data=data)
+    if conflicted.code in RETRIED_CODES or operation.stage in NO_SIGNATURE:
+        return fail(turn, Code.CONFLICT, f"the operation met another one ({conflicted.message})", data=data)
+    return fail(turn, Code.PEER_REFUSED, f"the peer refused ({conflicted.message})", data=data)
+
+
+def cosigned(turn: Turn, operation: Operation, transaction: Transaction) -> Turn:
+    """A new co-signed state while our operation is out: is it ours?"""
+    held = operation.transaction
+    if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT) or held is None:
+        return turn
+    if held.hash == transaction.hash:
+        return succeed(turn.set(pause=0.0))
+    if transaction.round is not None and transaction.round > operation.base_round:
+        return fail(turn, Code.SUPERSEDED, "another transaction was co-signed at that round")
+    return turn
+
+
+def apply_moves(turn: Turn, operation: Operation) -> Turn:
+    """The balances after our own operation was co-signed."""
+    opened_updates = operation.transaction
+    if opened_updates is None:
+        return turn
+    command = operation.command
+    if isinstance(command, Transfer):
+        amount = command.amount if command.from_account == turn.terms.initiator else -command.amount
+        return shift(turn, (-amount, amount))
+    moved = moves(turn.terms, opened_updates, None)
+    return turn if moved is None else shift(turn, moved)
+
+
+def shift(turn: Turn, moved: tuple[int, int]) -> Turn:
+    state = turn.state
+    if state.initiator_balance is None or state.responder_balance is None:
+        return turn
+    return turn.set(
+        initiator_balance=state.initiator_balance + moved[0],
+        responder_balance=state.responder_balance + moved[1],
+    )
+
+
+def watch(turn: Turn, operation: Operation) -> Turn:
+    """What time alone does to an attempt (rule 6, and messages nobody acknowledges)."""
+    if operation.stage is not Stage.SENT or turn.now < watched_until(turn.terms, operation):
+        return turn
+    if isinstance(operation.command, Message):
+        return end_unknown(turn, "the node did not say whether it took the message")
+    if turn.terms.dialect.is_legacy:
+        return fail(turn, Code.TRIGGER_LOST, "the node never asked for a signature")
+    if turn.state.has_asked(Purpose.PROBE):
+        return turn
+    return probe(turn, OWN_TAGS[type(operation.command)])
+
+
+def watched_until(terms: Terms, operation: Operation) -> float:
+    """How long a trigger may stay without a sign request, or a message without its receipt."""
+    if isinstance(operation.command, Message):
+        return operation.since + (RECEIPT_SECONDS if terms.dialect.is_legacy else terms.trigger_seconds)
+    return operation.since + terms.trigger_seconds * (LEGACY_PATIENCE if terms.dialect.is_legacy else 1)
+
+
+def probe(turn: Turn, tag: Tag) -> Turn:
+    """Ask by refusing: `ok` means it was pending and is now void, 1018 means it was not pending."""
+    return turn.ask(lambda request_id: Refuse(request_id, tag, BUSY), Purpose.PROBE)
+
+
+def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
+    """The probe's answer for our own operation."""
+    if operation.stage in NO_SIGNATURE:
+        return void(close_request(turn, "withdrawn", reason="the attempt was voided"), operation)
+    if was_pending:
+        if isinstance(operation.command, Transfer):
+            return void(turn, operation)
+        return never_delivered(turn, Code.NOT_APPLIED, "the node never passed our signature on")
+    return turn

@@ -1,0 +1,147 @@
+"""What a client may ask of a channel: the bodies of the command exchange, as frozen models.
+
+Unknown fields are refused. Channel and kind of command come from the routing key and stand in no body.
+Amounts are aettos, written as an integer or as a string of digits. `bridge.wire.envelope` reads these from
+bytes and checks what a model alone cannot (checksums, sizes, depth).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+MAX_AMOUNT = 10**27
+MAX_DIGITS = 28
+MAX_INFO_BYTES = 65_000
+MAX_META_BYTES = 16 * 1024
+RESERVED_META_PREFIX = "channel-bridge:"
+
+
+def _read_amount(value: Any) -> int:
+    """An integer literal or 1 to 28 digits: no sign, fraction, exponent, leading zero or bool."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
+        if value != "0" and value.startswith("0"):
+            raise PydanticCustomError("invalid_amount", "an amount has no leading zero")
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("invalid_amount", "an amount is an integer or a string of 1 to 28 digits")
+
+
+def _check_payment(value: int) -> int:
+    if not 1 <= value <= MAX_AMOUNT:
+        raise PydanticCustomError("invalid_amount", "an amount lies between 1 and 10^27 aettos")
+    return value
+
+
+def _check_fee(value: int) -> int:
+    if not 0 <= value <= MAX_AMOUNT:
+        raise PydanticCustomError("invalid_amount", "a fee lies between 0 and 10^27 aettos")
+    return value
+
+
+def _check_info(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("invalid_text", "the info of a message is a string")
+    if len(value.encode()) > MAX_INFO_BYTES:
+        raise PydanticCustomError("invalid_text", "the info of a message has at most 65,000 bytes")
+    return value
+
+
+def _check_meta(value: tuple[str, ...]) -> tuple[str, ...]:
+    if any(text.startswith(RESERVED_META_PREFIX) for text in value):
+        raise PydanticCustomError("invalid_field", "a meta text may not begin with 'channel-bridge:'")
+    if sum(len(text.encode()) for text in value) > MAX_META_BYTES:
+        raise PydanticCustomError("invalid_field", "meta has at most 16 KiB in all")
+    return value
+
+
+Payment = Annotated[
+    int, BeforeValidator(lambda value: _check_payment(_read_amount(value)), json_schema_input_type=int | str)
+]
+Fee = Annotated[int, BeforeValidator(lambda value: _check_fee(_read_amount(value)), json_schema_input_type=int | str)]
+AccountText = Annotated[str, Field(pattern=r"^ak_[1-9A-HJ-NP-Za-km-z]{38,60}$")]
+CommandIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+Info = Annotated[str, BeforeValidator(_check_info)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: ClassVar[str]
+
+    command_id: CommandIdText
+    issued_at: Annotated[AwareDatetime, Field(strict=False)]
+    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and now > self.expires_at
+
+
+class _Operation(_Body):
+    """A command that waits in the channel's line."""
+
+    expect_round: Annotated[int | None, Field(ge=1)] = None
+    allow_exposed: bool = False
+
+
+class Transfer(_Operation):
+    """Move coins off-chain between the two parties. Either may be the sender; both must sign."""
+
+    kind: ClassVar[str] = "transfer"
+
+    from_account: AccountText = Field(alias="from")
+    to_account: AccountText = Field(alias="to")
+    amount: Payment
+    meta: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_meta)] = ()
+
+
+class Deposit(_Operation):
+    """Move coins from the own account on chain into the channel."""
+
+    kind: ClassVar[str] = "deposit"
+
+    amount: Payment
+    fee: Fee | None = None
+
+
+class Withdraw(_Operation):
+    """Move coins from the channel to the own account on chain."""
+
+    kind: ClassVar[str] = "withdraw"
+
+    amount: Payment
+    fee: Fee | None = None
+
+
+class Message(_Operation):
+    """Send the peer a text through the channel's node. Not a payment, not signed, not kept by the node."""
+
+    kind: ClassVar[str] = "message"
+
+    to_account: AccountText = Field(alias="to")
+    info: Info
+    delivery: Literal["at_most_once"] = "at_most_once"
+
+
+class Shutdown(_Operation):
+    """Close the channel on chain with the present balances; both must sign."""
+
+    kind: ClassVar[str] = "shutdown"
+
+    fee: Fee | None = None
+
+
+class Query(_Body):
+    """Ask for what is known. Does not wait in the channel's line."""
+
+    kind: ClassVar[str] = "query"
+
+    what: Literal["state", "balances", "poi"] = "state"
+
+
+Command = Transfer | Deposit | Withdraw | Message | Shutdown
+COMMANDS: dict[str, type[Command | Query]] = {
+    model.kind: model for model in (Transfer, Deposit, Withdraw, Message, Shutdown, Query)
+}

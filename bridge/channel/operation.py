@@ -1,0 +1,233 @@
+"""Our own commands on their way to the node: the head of the line, its checks, its trigger, its ending.
+
+What the node then makes of an attempt is `attempt`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from bridge.channel.command import Command, Deposit, Message, Shutdown, Transfer, Withdraw
+from bridge.channel.effect import Conclude, Send
+from bridge.channel.identifier import Account, CommandId, RequestId, TransactionHash
+from bridge.channel.request import (
+    AskBalances,
+    AskDeposit,
+    AskShutdown,
+    AskTransfer,
+    AskWithdraw,
+    NodeRequest,
+    SendMessage,
+)
+from bridge.channel.state import Exposure, Operation, Phase, Purpose, Stage
+from bridge.channel.terms import Dialect
+from bridge.channel.turn import Turn
+from bridge.errors import Code, Outcome
+
+META_PREFIX = "channel-bridge:"
+
+
+def take(turn: Turn, command: Command) -> Turn:
+    """The head of the line enters the state. Whether it can run at once is `advance`'s business."""
+    turn = turn.set(operation=Operation(command, since=turn.now))
+    reason = _refuse_early(turn, command)
+    return turn if reason is None else fail(turn, *reason)
+
+
+def _refuse_early(turn: Turn, command: Command) -> tuple[Code, str] | None:
+    policy = turn.terms.policy
+    amount = getattr(command, "amount", None)
+    fee = getattr(command, "fee", None)
+    if command.kind not in policy.commands:
+        return Code.POLICY_DENIED, f"the policy of this channel allows no {command.kind}"
+    if policy.max_amount is not None and amount is not None and amount > policy.max_amount:
+        return Code.POLICY_DENIED, f"the amount is above the policy's {policy.max_amount} aettos"
+    if fee is not None and fee > policy.max_fee:
+        return Code.POLICY_DENIED, f"the fee is above the policy's {policy.max_fee} aettos"
+    return _refuse_parties(turn, command)
+
+
+def _refuse_parties(turn: Turn, command: Command) -> tuple[Code, str] | None:
+    match command:
+        case Transfer():
+            parties = {command.from_account, command.to_account}
+            if parties != {turn.terms.initiator, turn.terms.responder}:
+                return Code.INVALID_ADDRESS, "a transfer goes between the two parties of the channel"
+        case Message():
+            if command.to_account != turn.terms.peer:
+                return Code.INVALID_ADDRESS, "a message goes to the other party of the channel"
+        case Deposit() | Withdraw() | Shutdown():
+            pass
+        case _:
+            assert_never(command)
+    return None
+
+
+def advance(turn: Turn) -> Turn:
+    """Run the head of the line if this is the moment: nothing else outstanding, and the channel answers."""
+    operation = turn.operation
+    if operation is None or operation.stage is not Stage.JOURNALED:
+        return turn
+    reason = _refuse_now(turn, operation)
+    if reason is not None:
+        return fail(turn, *reason)
+    if not turn.state.is_ready or turn.now < operation.not_before or is_busy(turn):
+        return turn
+    return trigger(turn, operation)
+
+
+def is_busy(turn: Turn) -> bool:
+    """Rule 1: one thing outstanding a channel, in either direction."""
+    state = turn.state
+    probing = state.has_asked(Purpose.PROBE, Purpose.TAKE_OVER, Purpose.RECHECK, Purpose.HISTORY)
+    return state.open_request is not None or state.settling is not None or probing
+
+
+def _refuse_now(turn: Turn, operation: Operation) -> tuple[Code, str] | None:
+    """What can end a waiting command: time, a closed channel, or a round that has moved on."""
+    command, state = operation.command, turn.state
+    if command.is_expired(datetime.fromtimestamp(turn.now, UTC)):
+        return Code.EXPIRED, "the command's expires_at has passed before it was its turn"
+    if state.phase in (Phase.CLOSING, Phase.CLOSED):
+        return Code.CHANNEL_CLOSED, "the channel is closed or closing"
+    if state.phase is Phase.LOST:
+        return Code.CHANNEL_NOT_OPEN, "the channel is lost: only an operator can settle it"
+    if state.is_ready and command.expect_round is not None and command.expect_round != state.round:
+        return Code.ROUND_MISMATCH, f"the channel is at round {state.round}, not {command.expect_round}"
+    return None
+
+
+def trigger(turn: Turn, operation: Operation) -> Turn:
+    """F2: the attempt and its base round are stored, then the node is asked."""
+    turn, request = turn.number(lambda request_id: _request(turn, operation.command, request_id))
+    turn = turn.set_operation(
+        stage=Stage.SENT,
+        attempt=operation.attempt + 1,
+        base_round=turn.state.round,
+        request_id=request.request_id,
+        since=turn.now,
+        transaction=None,
+        doubt=None,
+        recheck_at=None,
+    )
+    turn = turn.do(Send(request))
+    if isinstance(operation.command, Message) and turn.terms.dialect is Dialect.LEGACY_LATE:
+        # That dialect acknowledges no message. One socket is read in order, so the answer to a question put
+        # behind the message shows that the node has read it.
+        turn = turn.ask(lambda request_id: AskBalances(request_id, (turn.terms.own,)), Purpose.RECEIPT)
+    return turn.publish(
+        "command",
+        "started",
+        command_id=operation.command.command_id,
+        command=operation.command.kind,
+        attempt=operation.attempt + 1,
+    )
+
+
+def _request(turn: Turn, command: Command, request_id: RequestId) -> NodeRequest:
+    match command:
+        case Transfer():
+            sender, receiver = Account(command.from_account), Account(command.to_account)
+            return AskTransfer(request_id, sender, receiver, command.amount, _meta(turn, command, request_id))
+        case Deposit():
+            return AskDeposit(request_id, command.amount, command.fee)
+        case Withdraw():
+            return AskWithdraw(request_id, command.amount, command.fee)
+        case Shutdown():
+            return AskShutdown(request_id, command.fee)
+        case Message():
+            return SendMessage(request_id, turn.terms.peer, command.info)
+        case _:
+            assert_never(command)
+
+
+def _meta(turn: Turn, command: Transfer, request_id: RequestId) -> tuple[str, ...]:
+    """The caller's texts and the number of our attempt; legacy updates carry none."""
+    if turn.terms.dialect.is_legacy:
+        return ()
+    return (*command.meta, f"{META_PREFIX}{request_id}")
+
+
+def succeed(turn: Turn, *, data: dict[str, Any] | None = None) -> Turn:
+    operation = _ending(turn)
+    hash_ = None if operation.transaction is None else operation.transaction.hash
+    return _finish(turn, operation, Outcome.SUCCEEDED, hash_=hash_, data=data)
+
+
+def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None = None) -> Turn:
+    """Definitely not executed. After our signature has left, the peer may still use it: that is exposure."""
+    operation = _ending(turn)
+    exposure = None
+    if operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT) and operation.transaction is not None:
+        exposure = Exposure(
+            CommandId(operation.command.command_id),
+            operation.transaction.round,
+            operation.transaction.hash,
+            operation.transaction.nonce,
+            operation.transaction.ttl,
+        )
+        turn = turn.set(exposures=(*turn.state.exposures, exposure))
+    return _finish(turn, operation, Outcome.FAILED, code, sentence, exposure=exposure, data=data)
+
+
+def never_delivered(turn: Turn, code: Code, sentence: str) -> Turn:
+    """Failed although we signed, but the node is known to have kept the signature to itself: no exposure."""
+    return fail(turn.set_operation(stage=Stage.AWAITING_SIGN), code, sentence)
+
+
+def doubt(turn: Turn, code: Code, sentence: str) -> Turn:
+    """The outcome is open: said once, the line waits, evidence or an operator settles it."""
+    operation = _ending(turn)
+    if operation.stage is Stage.IN_DOUBT:
+        return turn
+    ending = Conclude(
+        command_id=CommandId(operation.command.command_id),
+        command=operation.command,
+        outcome=Outcome.IN_DOUBT,
+        code=code,
+        sentence=sentence,
+        round=turn.state.round,
+        hash=None if operation.transaction is None else operation.transaction.hash,
+    )
+    return turn.set_operation(stage=Stage.IN_DOUBT, since=turn.now, doubt=code).conclude(ending)
+
+
+def end_unknown(turn: Turn, sentence: str) -> Turn:
+    """Messages only: the node never said whether it took it."""
+    return _finish(turn, _ending(turn), Outcome.UNKNOWN, Code.DELIVERY_UNKNOWN, sentence)
+
+
+def _ending(turn: Turn) -> Operation:
+    assert turn.operation is not None  # noqa: S101  # a caller's bug, not an input
+    return turn.operation
+
+
+def _finish(
+    turn: Turn,
+    operation: Operation,
+    outcome: Outcome,
+    code: Code | None = None,
+    sentence: str = "",
+    *,
+    hash_: TransactionHash | None = None,
+    exposure: Exposure | None = None,
+    data: dict[str, Any] | None = None,
+) -> Turn:
+    ending = Conclude(
+        command_id=CommandId(operation.command.command_id),
+        command=operation.command,
+        outcome=outcome,
+        code=code,
+        sentence=sentence,
+        round=turn.state.round or None,
+        hash=hash_ if exposure is None else exposure.hash,
+        exposure=None if exposure is None else describe_exposure(exposure),
+        data=data or {},
+    )
+    return turn.set(operation=None).conclude(ending)
+
+
+def describe_exposure(exposure: Exposure) -> dict[str, Any]:
+    """What clears it: for a transfer a later co-signed round, on chain the nonce's use or the ttl's end."""
+    if exposure.nonce is None:
+        return {"round": exposure.round, "tx_hash": exposure.hash}
+    return {"nonce": exposure.nonce, "ttl": exposure.ttl, "tx_hash": exposure.hash}

@@ -1,0 +1,120 @@
+"""The other side's proposals, and the two signatures that open a channel.
+
+A proposal reaches a signer only when nothing of ours is outstanding and the policy allows it; otherwise the
+node is told no at once. An acknowledgement given late leaves the two sides at different rounds for ever
+(observed on a real node), so the deadline is short and past it the answer is no.
+"""
+
+from typing import assert_never
+
+from bridge.channel.attempt import shift
+from bridge.channel.check import check_frame, check_opening, check_proposal, moves
+from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
+from bridge.channel.signature import (
+    BUSY,
+    DECLINED,
+    MAX_BAD_REPLIES,
+    NOT_ALLOWED,
+    close_request,
+    count_bad_reply,
+    forward,
+    open_request,
+    refuse_node,
+)
+from bridge.channel.state import OpenRequest, Phase, Purpose, Settling, Stage
+from bridge.channel.transaction import Kind, Transaction
+from bridge.channel.turn import Turn
+
+FAMILIES = {
+    Kind.OFFCHAIN: ("transfer", "received"),
+    Kind.DEPOSIT: ("deposit", "acknowledged"),
+    Kind.WITHDRAW: ("withdraw", "acknowledged"),
+    Kind.CLOSE_MUTUAL: ("shutdown", "acknowledged"),
+}
+
+
+def request_opening(turn: Turn, requested: SignRequested) -> Turn:
+    """The create transaction. The node knows no refusal here: a wrong one is published and left to lapse."""
+    mismatch = check_frame(turn.state, requested.tag, requested.transaction) or check_opening(
+        turn.terms, requested.transaction
+    )
+    if mismatch is not None:
+        turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
+        return refuse_node(turn, requested.tag, NOT_ALLOWED)
+    turn = turn.set(phase=Phase.OPENING)
+    return open_request(turn, requested.tag, requested.transaction, requested.updates, "opening")
+
+
+def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
+    """The peer proposes. Rule 1: only when nothing else is outstanding in either direction."""
+    if _is_outstanding(turn):
+        turn = turn.publish("sign", "busy", raw=requested.raw, tag=requested.tag.value)
+        return refuse_node(turn, requested.tag, BUSY)
+    mismatch = check_frame(turn.state, requested.tag, requested.transaction)
+    if mismatch is not None:
+        turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
+        return refuse_node(turn, requested.tag, NOT_ALLOWED)
+    denied = check_proposal(turn.terms, turn.state, requested.tag, requested.transaction, requested.updates)
+    if denied is not None:
+        turn = turn.publish("sign", "denied", raw=requested.raw, tag=requested.tag.value, sentence=denied)
+        return refuse_node(turn, requested.tag, DECLINED)
+    return open_request(turn, requested.tag, requested.transaction, requested.updates, "peer_proposal")
+
+
+def _is_outstanding(turn: Turn) -> bool:
+    state = turn.state
+    beyond_line = state.operation is not None and state.operation.stage is not Stage.JOURNALED
+    asking = state.has_asked(Purpose.PROBE, Purpose.TAKE_OVER, Purpose.RECHECK, Purpose.HISTORY)
+    return beyond_line or asking or state.open_request is not None or state.settling is not None
+
+
+def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
+    """A signer's reply to a proposal or an opening."""
+    match replied.verdict:
+        case Signed() as signed:
+            turn = forward(turn, opened, signed, replied.author)
+            return turn.set(settling=Settling(opened.tag, opened.transaction, opened.updates, turn.now))
+        case Declined(reason):
+            return refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
+        case BadReply() as bad:
+            turn = count_bad_reply(turn, opened, replied, bad)
+            if opened.bad_replies + 1 < MAX_BAD_REPLIES:
+                return turn
+            return refuse_node(close_request(turn, "misbehaved"), opened.tag, DECLINED)
+        case _:
+            assert_never(replied.verdict)
+
+
+def lapse(turn: Turn, opened: OpenRequest) -> Turn:
+    """Nobody answered in time: say no. Never acknowledge late."""
+    return refuse_node(close_request(turn, "expired"), opened.tag, BUSY)
+
+
+def settle(turn: Turn, transaction: Transaction) -> Turn:
+    """A co-signed state: if it is the proposal we signed, it has happened."""
+    settling = turn.state.settling
+    if settling is None or settling.transaction.hash != transaction.hash:
+        return turn
+    turn = turn.set(settling=None)
+    if settling.tag.is_opening:
+        return turn
+    moved = moves(turn.terms, settling.transaction, settling.updates)
+    if moved is not None:
+        turn = shift(turn, moved)
+    family, name = FAMILIES[settling.transaction.kind]
+    own_change = None if moved is None else (moved[0] if turn.is_initiator else moved[1])
+    return turn.publish(
+        family,
+        name,
+        round=transaction.round,
+        tx_hash=transaction.hash,
+        **{"from": turn.terms.peer},
+        amount=None if moved is None else max(abs(moved[0]), abs(moved[1])),
+        own_change=own_change,
+        own_balance=turn.own_balance,
+    )
+
+
+def forget(turn: Turn) -> Turn:
+    """What we signed for the peer is void: the node said so."""
+    return turn.set(settling=None) if turn.state.settling is not None else turn

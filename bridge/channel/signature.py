@@ -1,0 +1,188 @@
+"""The life of a sign request: put to a signer, warned about, answered, refused, or overtaken.
+
+At most one is open a channel. A reply is forwarded only to the request open right now and before its
+deadline; whatever else arrives is told to the signer and goes nowhere (protocol.md F.2: a stray signed reply
+can close a channel).
+"""
+
+from dataclasses import replace
+from typing import Any, assert_never
+
+from bridge.channel.check import moves
+from bridge.channel.effect import AskSignature, RecordForward, RefuseReply, SignRequest
+from bridge.channel.identifier import CommandId, SignRequestId
+from bridge.channel.input import BadReply, Declined, Signed, SignReplied
+from bridge.channel.request import Refuse, SendSignature, Tag
+from bridge.channel.state import OpenRequest
+from bridge.channel.transaction import Transaction, Update
+from bridge.channel.turn import Turn
+from bridge.errors import Code
+
+NOT_ALLOWED = 1
+"""Error code told to the node: this is not what was asked for (`validation error`)."""
+BUSY = 4
+"""Error code told to the node: not at this moment (`abort`). Also the probe."""
+DECLINED = 128
+"""Error code told to the node: our side does not want it (first of the user-defined range)."""
+MAX_BAD_REPLIES = 5
+WARNINGS = (0.5, 0.8)
+
+
+def open_request(
+    turn: Turn,
+    tag: Tag,
+    transaction: Transaction,
+    updates: tuple[Update, ...] | None,
+    cause: str,
+) -> Turn:
+    """F3: ask a signer. The deadline is ours and always below the node's and the peer's timers."""
+    own = not (tag.is_acknowledgement or tag.is_opening)
+    seconds = turn.terms.sign_seconds if own else turn.terms.acknowledge_seconds
+    sign_request_id = SignRequestId(f"{turn.terms.name}.{turn.state.next_sign}.{transaction.hash[:16]}")
+    opened = OpenRequest(sign_request_id, tag, transaction, updates, cause, turn.now, turn.now + seconds)
+    request = _describe(turn, opened)
+    return (
+        turn.set(open_request=opened, next_sign=turn.state.next_sign + 1)
+        .do(AskSignature(request))
+        .publish(
+            "sign",
+            "requested",
+            sign_request_id=sign_request_id,
+            tag=tag.value,
+            cause=cause,
+            tx_hash=transaction.hash,
+            target_round=transaction.round,
+            deadline=opened.deadline,
+            command_id=request.command_id,
+        )
+    )
+
+
+def _describe(turn: Turn, opened: OpenRequest) -> SignRequest:
+    before, after = _balances(turn, opened)
+    operation = turn.operation if opened.cause == "command" else None
+    return SignRequest(
+        sign_request_id=opened.sign_request_id,
+        account=turn.terms.own,
+        tag=opened.tag,
+        transaction=opened.transaction,
+        cause=opened.cause,
+        command_id=None if operation is None else CommandId(operation.command.command_id),
+        opened_at=opened.opened_at,
+        deadline=opened.deadline,
+        updates=opened.updates,
+        balances_before=before,
+        balances_after=after,
+        channel_id=turn.state.channel_id,
+    )
+
+
+def _balances(turn: Turn, opened: OpenRequest) -> tuple[dict[str, int] | None, dict[str, int] | None]:
+    """What a person wants to see beside the transaction: before and, where it can be told, after."""
+    initiator, responder = turn.state.initiator_balance, turn.state.responder_balance
+    if initiator is None or responder is None:
+        return None, None
+    terms = turn.terms
+    before: dict[str, int] = {terms.initiator: initiator, terms.responder: responder}
+    moved = moves(terms, opened.transaction, opened.updates)
+    if moved is None:
+        return before, None
+    return before, {terms.initiator: initiator + moved[0], terms.responder: responder + moved[1]}
+
+
+def close_request(turn: Turn, name: str, **data: Any) -> Turn:
+    """The open request is settled or void; a reply that comes now is late."""
+    opened = turn.state.open_request
+    if opened is None:
+        return turn
+    return turn.set(open_request=None, closed_request=opened.sign_request_id).publish(
+        "sign",
+        name,
+        sign_request_id=opened.sign_request_id,
+        tag=opened.tag.value,
+        tx_hash=opened.transaction.hash,
+        **data,
+    )
+
+
+def refuse_node(turn: Turn, tag: Tag, code: int) -> Turn:
+    """Say no to the node. Legacy has no word for it: there the request lapses, and an event says so."""
+    if turn.terms.dialect.is_legacy or tag.is_opening:
+        return turn.publish("sign", "lapses", tag=tag.value, sentence=_LAPSE)
+    return turn.tell(lambda request_id: Refuse(request_id, tag, code))
+
+
+_LAPSE = (
+    "this dialect cannot refuse a signature: the request stays open at the node until its timer ends it, "
+    "and with it the channel's session"
+)
+
+
+def refuse_reply(turn: Turn, replied: SignReplied) -> Turn:
+    """A reply to a request that is not open: say which kind of not."""
+    settled = replied.sign_request_id == turn.state.closed_request
+    code = Code.SIGN_REPLY_LATE if settled else Code.SIGN_REQUEST_UNKNOWN
+    reason = "the request was settled before" if settled else "no such request is open on this channel"
+    return turn.do(RefuseReply(replied.sign_request_id, replied.author, code, reason))
+
+
+def is_open(turn: Turn, replied: SignReplied) -> bool:
+    opened = turn.state.open_request
+    return opened is not None and opened.sign_request_id == replied.sign_request_id and turn.now < opened.deadline
+
+
+def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Turn:
+    """F4: the ledger row first, then the node. Sent once; afterwards only the state is asked."""
+    operation = turn.operation if opened.cause == "command" else None
+    record = RecordForward(
+        tag=opened.tag,
+        round=opened.transaction.round,
+        hash=opened.transaction.hash,
+        signed_tx=signed.signed_tx,
+        command_id=None if operation is None else CommandId(operation.command.command_id),
+    )
+    turn = close_request(turn, "forwarded", signer=author)
+    return turn.do(record).tell(lambda request_id: SendSignature(request_id, opened.tag, signed.signed_tx))
+
+
+def count_bad_reply(turn: Turn, opened: OpenRequest, replied: SignReplied, bad: BadReply) -> Turn:
+    """A reply that failed the checks: told to its signer; the request stays open."""
+    count = opened.bad_replies + 1
+    refusal = RefuseReply(opened.sign_request_id, replied.author, Code.SIGN_REPLY_INVALID, bad.reason)
+    return turn.set(open_request=replace(opened, bad_replies=count)).do(refusal)
+
+
+def warn(turn: Turn) -> Turn:
+    """Announce 50 % and 80 % of the time to a deadline."""
+    opened = turn.state.open_request
+    if opened is None or opened.announced >= len(WARNINGS):
+        return turn
+    if turn.now < warning_at(opened):
+        return turn
+    data: dict[str, Any] = {
+        "sign_request_id": opened.sign_request_id,
+        "tag": opened.tag.value,
+        "deadline": opened.deadline,
+        "elapsed_percent": int(WARNINGS[opened.announced] * 100),
+    }
+    turn = turn.set(open_request=replace(opened, announced=opened.announced + 1)).publish("sign", "expiring", **data)
+    return warn(turn)
+
+
+def warning_at(opened: OpenRequest) -> float:
+    """When the next warning is due; the deadline itself once both were given."""
+    if opened.announced >= len(WARNINGS):
+        return opened.deadline
+    return opened.opened_at + WARNINGS[opened.announced] * (opened.deadline - opened.opened_at)
+
+
+def describe_verdict(verdict: Signed | Declined | BadReply) -> str:
+    match verdict:
+        case Signed():
+            return "signed"
+        case Declined(reason):
+            return reason
+        case BadReply(reason):
+            return reason
+        case _:
+            assert_never(verdict)

@@ -1,0 +1,215 @@
+"""What the bridge knows of one channel: one immutable value, stored whole at every step.
+
+It holds the head of the channel's line and nothing of the backlog (that is the journal's inbox), so it stays
+small. `encode` and `decode` are its stored form; the version in it is checked at every start.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
+
+from bridge.channel.command import COMMANDS, Command, Query
+from bridge.channel.identifier import ChannelId, CommandId, RequestId, SignRequestId, TransactionHash
+from bridge.channel.request import Tag
+from bridge.channel.transaction import Transaction, Update
+from bridge.errors import Code, JournalUnavailable
+
+VERSION = 1
+
+
+def _dump_command(command: Command | Query) -> dict[str, Any]:
+    return {"kind": command.kind, "body": command.model_dump(mode="json", by_alias=True)}
+
+
+def _load_command(value: Any) -> Command | Query:
+    if isinstance(value, dict):
+        return COMMANDS[value["kind"]].model_validate(value["body"], strict=False)
+    command: Command | Query = value
+    return command
+
+
+StoredCommand = Annotated[Command, PlainValidator(_load_command), PlainSerializer(_dump_command)]
+StoredQuery = Annotated[Query, PlainValidator(_load_command), PlainSerializer(_dump_command)]
+
+
+class Phase(StrEnum):
+    """How far the channel is. `LOST`: only an operator, or a close on chain, can help."""
+
+    NEW = "new"
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    LOST = "lost"
+
+
+class Attachment(StrEnum):
+    """How far the link is: a socket is not yet a channel that answers."""
+
+    DOWN = "down"
+    CONNECTED = "connected"
+    REESTABLISHING = "reestablishing"
+    """The node has restarted the FSM; nothing counts before it reports `open` again."""
+    ASKING = "asking"
+    """The state query of a take-over is on its way."""
+    READY = "ready"
+
+
+class Stage(StrEnum):
+    """A command's place on its way (guarantees.md section 2)."""
+
+    JOURNALED = "journaled"
+    SENT = "sent"
+    AWAITING_SIGN = "awaiting_sign"
+    SIGNED_SENT = "signed_sent"
+    IN_DOUBT = "in_doubt"
+
+
+class Purpose(StrEnum):
+    """Why a question was put to the node, and so what its answer settles."""
+
+    TAKE_OVER = "take_over"
+    REESTABLISH = "reestablish"
+    """As `TAKE_OVER`, and both sides have just agreed on the state: what is not in it did not happen."""
+    RECHECK = "recheck"
+    PROBE = "probe"
+    BALANCES = "balances"
+    HISTORY = "history"
+    RECEIPT = "receipt"
+    QUERY = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The one command of ours that left the line. At most one a channel (I1)."""
+
+    command: StoredCommand
+    stage: Stage = Stage.JOURNALED
+    attempt: int = 0
+    base_round: int = 0
+    request_id: RequestId | None = None
+    since: float = 0.0
+    """When it entered its stage."""
+    not_before: float = 0.0
+    """No trigger before this instant: the pause after a conflict."""
+    transaction: Transaction | None = None
+    """What we were asked to sign; after `SIGNED_SENT` what the peer may hold."""
+    recheck_at: float | None = None
+    """When to ask the node's state again: the report of the outcome may have gone to a lost socket."""
+    doubt: Code | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """The sign request a signer is busy with. At most one a channel."""
+
+    sign_request_id: SignRequestId
+    tag: Tag
+    transaction: Transaction
+    updates: tuple[Update, ...] | None
+    cause: str
+    opened_at: float
+    deadline: float
+    announced: int = 0
+    """How many of the two warnings (50 %, 80 %) were given."""
+    bad_replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """A signature we gave to a peer's proposal or to the opening, not yet seen co-signed."""
+
+    tag: Tag
+    transaction: Transaction
+    updates: tuple[Update, ...] | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question to the node that has no answer yet."""
+
+    request_id: RequestId
+    purpose: Purpose
+    kind: str
+    """The request's class name: legacy answers are matched by it."""
+    since: float
+    query: StoredQuery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A transaction of ours the peer may still use: cleared by another co-signed state of that round or above."""
+
+    command_id: CommandId
+    round: int | None
+    hash: TransactionHash
+    nonce: int | None = None
+    ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Amounts in aettos; instants in seconds since the epoch, by the process's steady clock."""
+
+    phase: Phase = Phase.NEW
+    attachment: Attachment = Attachment.DOWN
+    channel_id: ChannelId | None = None
+    round: int = 0
+    cosigned: Transaction | None = None
+    initiator_balance: int | None = None
+    responder_balance: int | None = None
+    operation: Operation | None = None
+    open_request: OpenRequest | None = None
+    closed_request: SignRequestId | None = None
+    """The latest sign request that was settled, so that a repeated reply is told `duplicate`, not `unknown`."""
+    settling: Settling | None = None
+    asked: tuple[Asked, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    peer_is_away: bool = False
+    reestablished: bool = False
+    """The FSM was born of a reestablish: it dies with its socket, and a too early attach can lose the channel."""
+    down_since: float | None = None
+    failed_attaches: int = 0
+    alarmed: bool = False
+    next_request: int = 1
+    next_sign: int = 1
+    pause: float = 0.0
+    """The present back-off after conflicts, in seconds."""
+    heard_at: float = 0.0
+    """When the FSM last did something: the keep-alive counts from here."""
+
+    @property
+    def is_ready(self) -> bool:
+        return self.phase is Phase.OPEN and self.attachment is Attachment.READY and not self.peer_is_away
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the channel exists as far as we know, so that a new socket resumes and does not open."""
+        return self.channel_id is not None and self.phase in (Phase.OPENING, Phase.OPEN, Phase.CLOSING)
+
+    def has_asked(self, *purposes: Purpose) -> bool:
+        return any(asked.purpose in purposes for asked in self.asked)
+
+
+_ADAPTER = TypeAdapter(State)
+
+
+def encode(state: State) -> bytes:
+    """The stored form: one byte of version, then JSON."""
+    return bytes([VERSION]) + _ADAPTER.dump_json(state)
+
+
+def decode(data: bytes) -> State:
+    """Raises JournalUnavailable for a version this program does not know: never guess at a state."""
+    if not data or data[0] != VERSION:
+        raise JournalUnavailable(f"a stored channel state has version {data[:1].hex() or 'none'}, not {VERSION}")
+    return _ADAPTER.validate_json(data[1:])
+
+
+def mark_down(state: State, now: float) -> State:
+    """The link is gone: nothing asked will be answered, and what was open is another's to find again."""
+    since = state.down_since if state.down_since is not None else now
+    return replace(state, attachment=Attachment.DOWN, asked=(), down_since=since)

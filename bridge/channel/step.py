@@ -1,0 +1,376 @@
+"""`step`: the one function that decides.
+
+    step(terms, state, input, now) -> (state, effects)
+
+Pure: the same arguments always give the same result. The caller commits the new state together with
+everything the effects publish, and only then performs; if the commit fails it throws both away.
+
+The table below is the whole transition function, one row an input. What a row does is in the module named
+after it: `attach` (link and truth after a gap), `operation` and `attempt` (our commands), `proposal` (the
+peer's), `signature` (the signer's part), `query`. After every row the same three things follow: warnings and
+deadlines, what time does to an attempt, and the head of the line if this is its moment.
+"""
+
+from typing import assert_never
+
+from bridge.channel import attach, attempt, proposal, query
+from bridge.channel.command import Message, Shutdown
+from bridge.channel.effect import Effect, Reconnect, Rest
+from bridge.channel.input import (
+    Accepted,
+    Balances,
+    ChainReported,
+    ChannelErrored,
+    ChannelLeft,
+    CommandDue,
+    Conflicted,
+    Frame,
+    FrameRejected,
+    History,
+    InfoReported,
+    Input,
+    LinkDown,
+    LinkFailed,
+    LinkUp,
+    MessageReceived,
+    OffchainState,
+    QueryDue,
+    RequestAnswered,
+    RequestRefused,
+    SignReplied,
+    SignRequested,
+    StateUpdated,
+    TakenOver,
+    Ticked,
+    Unhandled,
+)
+from bridge.channel.operation import advance, fail, is_busy, succeed, take
+from bridge.channel.request import AskBalances
+from bridge.channel.signature import close_request, is_open, refuse_reply, warn, warning_at
+from bridge.channel.state import Asked, Attachment, Phase, Purpose, Stage, State
+from bridge.channel.terms import Dialect, Terms
+from bridge.channel.turn import Turn
+from bridge.errors import Code
+
+ANSWER_SECONDS = 10.0
+"""A node answers queries at once; one that does not is asked over a new socket (protocol.md F.5)."""
+
+
+def step(terms: Terms, state: State, input_: Input, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """What the channel becomes, and what it wants done. Never raises for anything the outside did."""
+    turn = _decide(Turn(terms, now, state), input_)
+    turn = advance(_watch(turn))
+    return turn.state, turn.effects
+
+
+def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one row an input
+    if isinstance(input_, Frame) and turn.state.attachment is Attachment.DOWN:
+        return turn  # a frame of a socket that is already gone; what it said is asked for at the next attach
+    match input_:
+        case InfoReported():
+            return _info(turn, input_)
+        case SignRequested():
+            return _sign_requested(turn, input_)
+        case StateUpdated():
+            return attach.adopt(turn, input_.transaction, input_.raw)
+        case Conflicted():
+            return _conflicted(turn, input_)
+        case ChainReported():
+            return _chain(turn, input_)
+        case MessageReceived(from_account=sender, to_account=receiver, info=info, raw=raw):
+            return turn.publish("message", "received", raw=raw, **{"from": sender, "to": receiver, "info": info})
+        case ChannelLeft(raw=raw):
+            return turn.publish("info", "leave", raw=raw)
+        case ChannelErrored(message=message, raw=raw):
+            return turn.publish("error", "channel", raw=raw, message=message)
+        case RequestRefused():
+            return _refused(turn, input_)
+        case RequestAnswered():
+            return _answered(turn, input_)
+        case Unhandled(method=method, raw=raw):
+            return turn.publish("unhandled", _word(method), raw=raw, method=method)
+        case FrameRejected(reason=reason, raw=raw):
+            return turn.publish("alarm", Code.PROTOCOL_VIOLATION.value, raw=raw, sentence=reason)
+        case TakenOver():
+            return attach.link_down(turn, LinkDown(1006, "another process, or an earlier one, held the link"))
+        case LinkUp():
+            return attach.link_up(turn, input_)
+        case LinkDown():
+            return attach.link_down(turn, input_)
+        case LinkFailed():
+            return attach.link_failed(turn, input_)
+        case CommandDue(command):
+            return take(turn, command)
+        case QueryDue(asked):
+            return query.begin(turn, asked)
+        case SignReplied():
+            return _replied(turn, input_)
+        case Ticked():
+            return turn
+        case _:
+            assert_never(input_)
+
+
+# --- from the node --------------------------------------------------------------------------------------
+
+
+def _info(turn: Turn, info: InfoReported) -> Turn:
+    turn = turn.set(heard_at=turn.now, channel_id=turn.state.channel_id or info.channel_id)
+    turn = turn.publish("info", _word(info.event), raw=info.raw, event=info.event)
+    match info.event:
+        case "fsm_up":
+            return attach.fsm_up(turn, info)
+        case "open":
+            return attach.opened(turn)
+        case "peer_disconnected":
+            return attach.peer_disconnected(turn)
+        case "closing":
+            return turn.set(phase=Phase.CLOSING)
+        case "closed_confirmed" | "close_mutual":
+            return _closed(turn)
+        case _:
+            return turn
+
+
+def _closed(turn: Turn) -> Turn:
+    """Confirmed on chain: the channel's life ends, and so does whatever waited for it."""
+    turn = close_request(turn.set(phase=Phase.CLOSED), "withdrawn", reason="the channel is closed")
+    settling = turn.state.settling
+    if settling is not None:
+        turn = proposal.settle(turn, settling.transaction)
+    operation = turn.operation
+    if operation is None or operation.stage is Stage.JOURNALED:
+        return turn.do(Rest())
+    if isinstance(operation.command, Shutdown) and operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
+        return succeed(turn).do(Rest())
+    return fail(turn, Code.CHANNEL_CLOSED, "the channel was closed").do(Rest())
+
+
+def _sign_requested(turn: Turn, requested: SignRequested) -> Turn:
+    turn = turn.set(channel_id=turn.state.channel_id or requested.channel_id, heard_at=turn.now)
+    if requested.tag.is_opening:
+        return proposal.request_opening(turn, requested)
+    if requested.tag.is_acknowledgement:
+        return proposal.request_acknowledgement(turn, requested)
+    return attempt.request_signature(turn, requested)
+
+
+def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
+    """Rule 3: a conflict closes the open sign request. Then each thing in flight learns of it."""
+    turn = turn.publish(
+        "conflict",
+        "reported",
+        raw=conflicted.raw,
+        round=conflicted.round,
+        code=conflicted.code,
+        message=conflicted.message,
+    )
+    turn = close_request(turn, "withdrawn", reason="the node reported a conflict")
+    turn = proposal.forget(turn)
+    operation = turn.operation
+    return turn if operation is None else attempt.conflict(turn, operation, conflicted)
+
+
+def _chain(turn: Turn, report: ChainReported) -> Turn:
+    transaction = report.transaction
+    return turn.publish(
+        "chain",
+        _word(transaction.kind.value.removeprefix("channel_")),
+        raw=report.raw,
+        info=report.info,
+        type=transaction.kind.value,
+        tx=transaction.text,
+        tx_hash=transaction.hash,
+        amount=transaction.amount,
+        fee=transaction.fee,
+        nonce=transaction.nonce,
+    )
+
+
+def _refused(turn: Turn, refused: RequestRefused) -> Turn:
+    turn = turn.publish(
+        "error",
+        "request",
+        raw=refused.raw,
+        codes=list(refused.codes),
+        reasons=list(refused.reasons),
+        request=refused.request,
+    )
+    operation = turn.operation
+    asked = _find(turn, refused.request_id)
+    if asked is not None:
+        turn = _drop(turn, asked)
+        if asked.purpose is Purpose.PROBE:
+            return _probed(turn, was_pending=False)
+        if asked.purpose is Purpose.QUERY:
+            return query.refused(turn, asked, refused.reasons)
+        if asked.purpose is Purpose.HISTORY:
+            return attach.history_answered(turn, History(()))
+        return turn
+    if operation is not None and attempt.is_answer(operation, refused):
+        return attempt.refused_by_node(turn, operation, refused)
+    return turn
+
+
+def _answered(turn: Turn, answered: RequestAnswered) -> Turn:
+    turn = turn.set(heard_at=turn.now)
+    operation = turn.operation
+    if operation is not None and answered.request_id is not None and answered.request_id == operation.request_id:
+        is_message = isinstance(operation.command, Message) and operation.stage is Stage.SENT
+        return succeed(turn) if is_message else turn
+    asked = _find(turn, answered.request_id, answered)
+    if asked is None:
+        return turn
+    return _settle_answer(_drop(turn, asked), asked, answered)
+
+
+def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
+    match asked.purpose, answered.answer:
+        case Purpose.QUERY, answer:
+            return query.answered(turn, asked, answer)
+        case Purpose.PROBE, Accepted():
+            return _probed(turn, was_pending=True)
+        case Purpose.RECEIPT, _:
+            operation = turn.operation
+            waits = operation is not None and isinstance(operation.command, Message)
+            return succeed(turn) if waits else turn
+        case (Purpose.TAKE_OVER | Purpose.REESTABLISH | Purpose.RECHECK) as purpose, OffchainState() as found:
+            return attach.state_answered(turn, found, purpose)
+        case Purpose.HISTORY, History() as history:
+            return attach.history_answered(turn, history)
+        case Purpose.HISTORY, _:
+            return attach.history_answered(turn, History(()))
+        case _, Balances(entries):
+            return _set_balances(turn, dict(entries))
+        case _:
+            return turn
+
+
+def _set_balances(turn: Turn, entries: dict[str, int]) -> Turn:  # keys are accounts
+    terms = turn.terms
+    if terms.initiator not in entries or terms.responder not in entries or is_busy(turn):
+        return turn
+    return turn.set(initiator_balance=entries[terms.initiator], responder_balance=entries[terms.responder])
+
+
+def _probed(turn: Turn, *, was_pending: bool) -> Turn:
+    operation = turn.operation
+    if operation is None or operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT):
+        return turn
+    if was_pending or operation.stage is not Stage.SIGNED_SENT:
+        return attempt.probed(turn, operation, was_pending=was_pending)
+    return attach.probe_missed(turn, operation)
+
+
+_KINDS = {
+    "AskState": OffchainState,
+    "AskBalances": Balances,
+    "AskHistory": History,
+}
+
+
+def _find(turn: Turn, request_id: int | None, answered: RequestAnswered | None = None) -> Asked | None:
+    """The question an answer belongs to: by number, in legacy by kind and order."""
+    if request_id is not None:
+        return next((asked for asked in turn.state.asked if asked.request_id == request_id), None)
+    if answered is None:
+        return None
+    found = type(answered.answer)
+    return next((asked for asked in turn.state.asked if _KINDS.get(asked.kind, found) is found), None)
+
+
+def _drop(turn: Turn, asked: Asked) -> Turn:
+    return turn.set(asked=tuple(other for other in turn.state.asked if other is not asked))
+
+
+def _word(text: str) -> str:
+    """A routing key's last part: the node's word, with nothing in it that a topic would read as a sign."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in text.lower())[:64] or "_"
+
+
+# --- from signers and the clock -------------------------------------------------------------------------
+
+
+def _replied(turn: Turn, replied: SignReplied) -> Turn:
+    opened = turn.state.open_request
+    if opened is None or not is_open(turn, replied):
+        return refuse_reply(turn, replied)
+    if opened.cause == "command":
+        return attempt.answer(turn, opened, replied)
+    return proposal.answer(turn, opened, replied)
+
+
+def _watch(turn: Turn) -> Turn:
+    """Warnings, deadlines, unanswered questions, and what time does to an attempt."""
+    turn = warn(turn)
+    opened = turn.state.open_request
+    if opened is not None and turn.now >= opened.deadline:
+        own = opened.cause == "command"
+        turn = attempt.lapse(turn, opened) if own else proposal.lapse(turn, opened)
+    turn = _expire_questions(turn)
+    operation = turn.operation
+    if operation is not None and turn.state.attachment is Attachment.READY:
+        turn = attempt.watch(turn, operation)
+    return _keep_alive(attach.recheck(turn))
+
+
+def _expire_questions(turn: Turn) -> Turn:
+    expired = [asked for asked in turn.state.asked if turn.now >= asked.since + ANSWER_SECONDS]
+    for asked in expired:
+        turn = _drop(turn, asked)
+        if asked.purpose is Purpose.QUERY and asked.query is not None:
+            turn = query.from_journal(turn, asked.query)
+        elif asked.purpose in (Purpose.TAKE_OVER, Purpose.REESTABLISH, Purpose.PROBE):
+            turn = turn.do(Reconnect("the node did not answer a question"))
+    return turn
+
+
+def _keep_alive(turn: Turn) -> Turn:
+    """Pings do not reach the FSM; a question does, and puts its idle timer back."""
+    if not _wants_keep_alive(turn.terms, turn.state) or turn.now < _keep_alive_at(turn.terms, turn.state):
+        return turn
+    if (turn.operation is not None and turn.operation.stage is not Stage.JOURNALED) or is_busy(turn):
+        return turn
+    parties = (turn.terms.initiator, turn.terms.responder)
+    return turn.set(heard_at=turn.now).ask(lambda request_id: AskBalances(request_id, parties), Purpose.BALANCES)
+
+
+def _wants_keep_alive(terms: Terms, state: State) -> bool:
+    return (
+        state.phase is Phase.OPEN and state.attachment is Attachment.READY and terms.dialect is not Dialect.LEGACY_SEED
+    )
+
+
+def _keep_alive_at(terms: Terms, state: State) -> float:
+    return state.heard_at + terms.keep_alive_seconds
+
+
+def next_wake(terms: Terms, state: State, after: float) -> float | None:
+    """When time alone will next change something; None: never. The worker gives a `Ticked` then.
+
+    `after` is the `now` of the latest step: what was due by then has been dealt with, or waits for an input.
+    """
+    instants: list[float] = [asked.since + ANSWER_SECONDS for asked in state.asked]
+    if state.open_request is not None:
+        instants.append(warning_at(state.open_request))
+    if _wants_keep_alive(terms, state):
+        instants.append(_keep_alive_at(terms, state))
+    instants.extend(_operation_instants(terms, state))
+    return min((instant for instant in instants if instant > after), default=None)
+
+
+def _operation_instants(terms: Terms, state: State) -> list[float]:
+    operation = state.operation
+    if operation is None:
+        return []
+    instants: list[float] = []
+    if operation.stage is Stage.JOURNALED:
+        if operation.command.expires_at is not None:
+            instants.append(operation.command.expires_at.timestamp() + 0.001)
+        if state.is_ready:
+            instants.append(operation.not_before)
+    if operation.stage is Stage.SENT and state.attachment is Attachment.READY:
+        instants.append(attempt.watched_until(terms, operation))
+    if operation.recheck_at is not None and state.attachment is Attachment.READY:
+        instants.append(operation.recheck_at)
+    return instants

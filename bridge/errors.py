@@ -1,0 +1,218 @@
+"""Every error of the bridge, and the stable codes operators and clients search for.
+
+Others' mistakes are data: a code in a result, an event or a dead letter. Ours are exceptions.
+
+    BridgeError
+    ├── ConfigInvalid           ours to mend; exit 78, all findings at once
+    ├── FrameError              the node's: a text that is no frame (code protocol_violation)
+    ├── EncodingError           somebody's: a prefix, checksum or length that does not fit
+    ├── TransactionError        somebody's: bytes that are no transaction, or not the one expected
+    ├── BodyError               a client's, signer's or approver's: carries code, path and sentence
+    ├── UnsupportedInDialect    a client's: the channel's node has no word for it
+    ├── OwnerConflict           another process owns the data directory; exit 75
+    ├── JournalUnavailable      the disk; the process stops loudly, nothing further is sent
+    ├── BrokerUnavailable       transient: retried by the supervisor of the connection
+    │   └── BrokerRefused       fatal: credentials, rights, topology that differs
+    ├── NodeUnavailable         transient: retried by the link
+    └── InvariantViolation      ours: a bug; the channel halts and says so
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a command ended, or stands."""
+
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class Code(StrEnum):
+    """Stable strings: never renamed, only added. The order is that of guarantees.md section 7."""
+
+    # rejected: not accepted, not executed; mend it and send it under a new id
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    UNKNOWN_COMMAND = "unknown_command"
+    UNSUPPORTED_IN_DIALECT = "unsupported_in_dialect"
+    INVALID_FIELD = "invalid_field"
+    MISSING_FIELD = "missing_field"
+    UNKNOWN_FIELD = "unknown_field"
+    INVALID_AMOUNT = "invalid_amount"
+    INVALID_ADDRESS = "invalid_address"
+    INVALID_TEXT = "invalid_text"
+    UNKNOWN_CHANNEL = "unknown_channel"
+    FORBIDDEN = "forbidden"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    STALE_COMMAND = "stale_command"
+    CHANNEL_BUSY = "channel_busy"
+    SHUTTING_DOWN = "shutting_down"
+    # failed before any signature: definitely not executed
+    EXPIRED = "expired"
+    ROUND_MISMATCH = "round_mismatch"
+    CHANNEL_CLOSED = "channel_closed"
+    CHANNEL_NOT_OPEN = "channel_not_open"
+    POLICY_DENIED = "policy_denied"
+    INSUFFICIENT_BALANCE = "insufficient_balance"
+    NODE_REJECTED = "node_rejected"
+    SIGN_REQUEST_MISMATCH = "sign_request_mismatch"
+    TRIGGER_LOST = "trigger_lost"
+    SIGN_TIMEOUT = "sign_timeout"
+    SIGN_REFUSED = "sign_refused"
+    SIGNER_MISBEHAVED = "signer_misbehaved"
+    UNSUPPORTED_SIGNATURE = "unsupported_signature"
+    # failed after a signature: not in the agreed state, evidence attached
+    CONFLICT = "conflict"
+    PEER_REFUSED = "peer_refused"
+    NOT_APPLIED = "not_applied"
+    SUPERSEDED = "superseded"
+    ONCHAIN_REJECTED = "onchain_rejected"
+    # in_doubt: the outcome is open
+    PEER_TIMEOUT = "peer_timeout"
+    CONNECTION_LOST = "connection_lost"
+    NODE_RESTARTED = "node_restarted"
+    AWAITING_CHAIN = "awaiting_chain"
+    LEGACY_NO_EVIDENCE = "legacy_no_evidence"
+    # unknown: messages only
+    DELIVERY_UNKNOWN = "delivery_unknown"
+    # a sign reply refused, told to the signer
+    SIGN_REPLY_INVALID = "sign_reply_invalid"
+    SIGN_REPLY_LATE = "sign_reply_late"
+    SIGN_REQUEST_UNKNOWN = "sign_request_unknown"
+    SIGN_REPLY_DUPLICATE = "sign_reply_duplicate"
+    # the channel or the service: events and alarms
+    PROTOCOL_VIOLATION = "protocol_violation"
+    RECOVERY_REQUIRED = "recovery_required"
+    FOREIGN_STATE = "foreign_state"
+    INVARIANT_VIOLATION = "invariant_violation"
+    EXPOSURE_CLEARED = "exposure_cleared"
+    OWNER_CONFLICT = "owner_conflict"
+    JOURNAL_UNAVAILABLE = "journal_unavailable"
+    EVENT_UNROUTABLE = "event_unroutable"
+    CONFIG_INVALID = "config_invalid"
+    TLS_REQUIRED = "tls_required"
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same command, under a new id, may succeed without repair."""
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset(
+    {
+        Code.CHANNEL_BUSY,
+        Code.SHUTTING_DOWN,
+        Code.CHANNEL_NOT_OPEN,
+        Code.TRIGGER_LOST,
+        Code.SIGN_TIMEOUT,
+        Code.CONFLICT,
+        Code.NOT_APPLIED,
+    }
+)
+
+
+class BridgeError(Exception):
+    """The root. `code` is what operators search for."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mistake in a configuration: where, what stands there (unless secret), what should."""
+
+    path: str
+    found: str
+    expected: str
+
+
+class ConfigInvalid(BridgeError):
+    code = Code.CONFIG_INVALID
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        super().__init__(f"{len(findings)} mistakes in the configuration")
+        self.findings = findings
+
+
+class TlsRequired(ConfigInvalid):
+    """A plain connection beyond loopback, not named in the option that allows it."""
+
+    code = Code.TLS_REQUIRED
+
+
+class FrameError(BridgeError):
+    """A text from the node that is no frame. The channel lives on; the text becomes an event."""
+
+    code = Code.PROTOCOL_VIOLATION
+
+    def __init__(self, reason: str, excerpt: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.excerpt = excerpt
+
+
+class EncodingError(BridgeError):
+    """A check-encoded text with the wrong prefix, checksum, alphabet or length."""
+
+    code = Code.INVALID_ADDRESS
+
+
+class TransactionError(BridgeError):
+    """Bytes that are no transaction, or not the one expected. `reason` is a short stable word."""
+
+    code = Code.SIGN_REPLY_INVALID
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class BodyError(BridgeError):
+    """A body from the bus that breaks the rules: what a rejection and a dead letter say."""
+
+    def __init__(self, code: Code, sentence: str, path: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.path = path
+
+
+class UnsupportedInDialect(BridgeError):
+    code = Code.UNSUPPORTED_IN_DIALECT
+
+
+class OwnerConflict(BridgeError):
+    code = Code.OWNER_CONFLICT
+
+
+class JournalUnavailable(BridgeError):
+    code = Code.JOURNAL_UNAVAILABLE
+
+
+class BrokerUnavailable(BridgeError):
+    """Transient: the connection is replaced and the call repeated by its supervisor."""
+
+    code = Code.EVENT_UNROUTABLE
+
+
+class BrokerRefused(BrokerUnavailable):
+    """Fatal: repeating it cannot help. Credentials, rights, a queue declared otherwise."""
+
+
+class NodeUnavailable(BridgeError):
+    """Transient: no socket to the node. The link tries again."""
+
+    code = Code.CONNECTION_LOST
+
+
+class InvariantViolation(BridgeError):
+    """A bug in the bridge: the channel halts rather than guess."""
+
+    code = Code.INVARIANT_VIOLATION

@@ -1,0 +1,295 @@
+"""Lost sockets: what is asked afterwards, and what each answer settles (guarantees.md section 3)."""
+
+import pytest
+
+from bridge.channel.effect import KeepFsmId, Publish, Reconnect, Rest
+from bridge.channel.identifier import FsmId
+from bridge.channel.input import (
+    Accepted,
+    CommandDue,
+    History,
+    LinkDown,
+    LinkFailed,
+    LinkUp,
+    OffchainState,
+    RequestRefused,
+    Signed,
+    SignReplied,
+    TakenOver,
+)
+from bridge.channel.request import AskHistory, AskState, AskTransfer, Refuse, SendSignature, Tag
+from bridge.channel.state import Attachment, Phase, Stage
+from bridge.channel.terms import Dialect
+from bridge.channel.transaction import Kind, Transaction
+from bridge.errors import Code, Outcome
+from tests.channel.given import (
+    CHANNEL,
+    FSM,
+    Channel,
+    create,
+    deposit,
+    message,
+    moved,
+    offchain,
+    opened,
+    proposed,
+    transaction,
+    transfer,
+)
+
+
+def drop(channel: Channel) -> Channel:
+    return channel.give(LinkDown(1006, "gone"))
+
+
+def reconnect(channel: Channel) -> Channel:
+    """The FSM lived on: one frame, the same credential, and nothing is replayed."""
+    return channel.give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM)
+
+
+def found(channel: Channel, signed: Transaction, half: Transaction | None = None) -> Channel:
+    return channel.answer(AskState, OffchainState(signed, half))
+
+
+def test_a_reconnect_asks_the_state_before_anything_else() -> None:
+    """S4: what happened meanwhile is learned only by asking."""
+    channel = reconnect(drop(opened()))
+    assert [type(request) for request in channel.sent()] == [AskState]
+    found(channel, create())
+    assert channel.state.attachment is Attachment.READY
+    assert channel.event("link.reattached").data["round"] == 1
+
+
+def test_the_outage_is_told_with_its_length() -> None:
+    """An accountant wants to know how long we were blind."""
+    channel = drop(opened())
+    assert channel.events() == ["link.detached"]
+    channel.wait(7)
+    found(reconnect(channel), create())
+    assert channel.event("link.reattached").data["blind_seconds"] == 7.0
+
+
+def test_a_command_that_waits_runs_after_the_reconnect() -> None:
+    channel = drop(opened()).give(CommandDue(transfer()))
+    assert not channel.sent()
+    assert found(reconnect(channel), create()).sent(AskTransfer)
+
+
+def test_a_lost_sign_request_is_voided_by_a_probe_and_asked_again() -> None:
+    """sent -> x: the node keeps the request open but never repeats it."""
+    channel = found(reconnect(drop(opened().give(CommandDue(transfer())))), create())
+    assert [r.code for r in channel.sent(Refuse)] == [4]
+    channel.answer(Refuse, Accepted()).wait(1)
+    assert channel.sent(AskTransfer)
+
+
+def test_a_reply_after_the_link_was_lost_goes_nowhere() -> None:
+    """awaiting_sign -> x: a stray signed reply can close the channel, so it is not sent."""
+    channel = opened().give(CommandDue(transfer())).requested(Tag.UPDATE, offchain(2), moved(5))
+    sign_request_id = channel.questions()[0].request.sign_request_id
+    reconnect(drop(channel)).give(SignReplied(sign_request_id, "signer", Signed("tx_late", "")))
+    assert not channel.sent(SendSignature)
+
+
+def test_a_signed_payment_found_co_signed_succeeds_without_a_second_signature() -> None:
+    """signed_sent -> x, R=base+1 and H=X: it happened while nobody looked."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    found(reconnect(channel), offchain(2, signatures=2))
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
+    assert channel.state.initiator_balance == 995
+    assert not channel.sent(SendSignature)
+
+
+def test_a_signed_payment_still_half_signed_is_waited_for() -> None:
+    """signed_sent -> x, HS=X: the peer has it; asking again later costs nothing."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    found(reconnect(channel), create(), offchain(2, signatures=1))
+    assert not channel.outcomes()
+    assert channel.wait(5.1).sent(AskState)
+
+
+def test_a_signed_payment_the_node_never_got_is_tried_again() -> None:
+    """signed_sent -> x, R=base, probe ok: our reply was lost on the way."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    found(reconnect(channel), create()).answer(Refuse, Accepted()).wait(1)
+    assert channel.sent(AskTransfer)
+
+
+def refused_probe(channel: Channel) -> Channel:
+    request_id = channel.sent(Refuse)[0].request_id
+    return channel.give(RequestRefused(request_id=request_id, codes=(1018,), reasons=("not_allowed",)))
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "outcome", "code"),
+    [
+        (((2, 1),), Outcome.FAILED, Code.NOT_APPLIED),
+        (((3, 1), (2, 1)), Outcome.IN_DOUBT, Code.CONNECTION_LOST),
+        ((), Outcome.IN_DOUBT, Code.CONNECTION_LOST),
+    ],
+)
+def test_a_consumed_signature_is_judged_by_the_nodes_memory(
+    conflicts: tuple[tuple[int, int], ...], outcome: Outcome, code: Code
+) -> None:
+    """signed_sent -> x, R=base, probe 1018: a timeout or no report at all is never `failed` (rule 5)."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    refused_probe(found(reconnect(channel), create())).answer(AskHistory, History(conflicts))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(outcome, code)]
+
+
+def test_another_transaction_at_our_round_stops_the_channel() -> None:
+    """Our FSM cannot sign without us: such a state was signed by somebody else with our key."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    found(reconnect(channel), offchain(2, "z", signatures=2))
+    assert "alarm.foreign_state" in channel.events()
+    assert channel.state.phase is Phase.LOST
+
+
+def test_a_state_older_than_ours_stops_the_channel() -> None:
+    """A node that came back with an old state must not be built upon."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).cosigned(offchain(2))
+    found(reconnect(drop(channel)), create())
+    assert "alarm.foreign_state" in channel.events()
+
+
+def test_a_deposit_locked_while_away_is_found_by_asking() -> None:
+    """signed_tx is then the deposit transaction itself."""
+    tx = transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=opened().terms.own)
+    channel = drop(proposed(opened(), deposit(), Tag.DEPOSIT, tx, None))
+    refused_probe(found(reconnect(channel), create())).wait(5.1)
+    assert channel.sent(AskState)
+    found(channel, tx)
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
+
+
+def test_a_message_without_an_answer_ends_unknown() -> None:
+    """G8: at most once, so it is not sent again."""
+    channel = opened().give(CommandDue(message()))
+    found(reconnect(drop(channel)), create())
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.UNKNOWN]
+
+
+def test_our_acknowledgement_found_co_signed_is_reported() -> None:
+    """The peer's payment happened while the report went to a dead socket."""
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    found(reconnect(drop(channel)), offchain(2, signatures=2))
+    assert channel.event("transfer.received").data["amount"] == 7
+
+
+# --- reestablish ----------------------------------------------------------------------------------------
+
+
+def test_a_new_credential_means_waiting_until_both_sides_are_back() -> None:
+    """After a node restart nothing counts before `channel_reestablished` and `open`."""
+    channel = drop(opened()).give(LinkUp(resumed=True))
+    channel.info("fsm_up", fsm_id=FsmId("ba_new"), channel_id=None)
+    assert KeepFsmId(FsmId("ba_new")) in channel.last
+    assert not channel.sent()
+    channel.info("channel_reestablished").info("open")
+    assert channel.sent(AskState)
+    found(channel, create())
+    assert channel.event("link.reattached").data["reestablished"] is True
+
+
+def test_a_signed_payment_not_in_the_re_agreed_state_did_not_happen() -> None:
+    """Both sides agreed on the lower round: definite, and exposed."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))).give(LinkUp(resumed=True))
+    channel.info("fsm_up", fsm_id=FSM, channel_id=None).info("channel_reestablished").info("open")
+    found(channel, create())
+    (ending,) = channel.outcomes()
+    assert (ending.outcome, ending.code) == (Outcome.FAILED, Code.NOT_APPLIED)
+    assert ending.exposure is not None
+
+
+def test_nothing_is_triggered_while_the_peer_is_away() -> None:
+    """Rule 7: a trigger now would block the peer's return."""
+    channel = opened().info("peer_disconnected").give(CommandDue(transfer()))
+    assert not channel.sent(AskTransfer)
+    found(channel.info("channel_reestablished").info("open"), create())
+    assert channel.sent(AskTransfer)
+
+
+def test_a_sign_request_is_withdrawn_when_the_peer_goes() -> None:
+    channel = opened().give(CommandDue(transfer())).requested(Tag.UPDATE, offchain(2), moved(5))
+    channel.info("peer_disconnected")
+    assert "sign.withdrawn" in channel.events()
+    assert channel.state.operation is not None
+    assert channel.state.operation.stage is Stage.JOURNALED
+
+
+# --- legacy ---------------------------------------------------------------------------------------------
+
+
+def test_late_legacy_comes_back_by_its_co_signed_state() -> None:
+    channel = drop(opened(dialect=Dialect.LEGACY_LATE)).give(LinkUp(resumed=True))
+    assert channel.state.attachment is Attachment.REESTABLISHING
+    channel.info("channel_reestablished").info("open")
+    found(channel, create())
+    assert "link.reattached" in channel.events()
+
+
+def test_seed_legacy_has_nothing_to_resume_and_says_so_once() -> None:
+    """recovery_required, once, with the co-signed state; nothing hangs behind it."""
+    channel = opened(dialect=Dialect.LEGACY_SEED).give(CommandDue(transfer()))
+    drop(channel)
+    assert channel.events().count("alarm.recovery_required") == 1
+    assert channel.event("alarm.recovery_required").data["signed_tx"] == create().text
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.FAILED]
+    assert any(isinstance(effect, Rest) for effect in channel.last)
+    channel.give(CommandDue(transfer(command_id="t-2")))
+    assert [e.code for e in channel.outcomes()] == [Code.CHANNEL_NOT_OPEN]
+
+
+def test_seed_legacy_leaves_a_signed_payment_in_doubt() -> None:
+    """The peer may hold it co-signed; no evidence is to be had."""
+    channel = opened(dialect=Dialect.LEGACY_SEED)
+    drop(proposed(channel, transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.LEGACY_NO_EVIDENCE)]
+
+
+def test_legacy_does_not_repeat_a_trigger_after_a_reestablish() -> None:
+    channel = drop(opened(dialect=Dialect.LEGACY_LATE).give(CommandDue(transfer()))).give(LinkUp(resumed=True))
+    found(channel.info("open"), create())
+    assert [e.code for e in channel.outcomes()] == [Code.TRIGGER_LOST]
+    assert not channel.sent(AskTransfer)
+
+
+# --- trouble --------------------------------------------------------------------------------------------
+
+
+def test_an_opening_that_lost_its_socket_begins_anew() -> None:
+    """Before our signature nothing binds us."""
+    channel = Channel(opened().terms).give(LinkUp(resumed=False)).info("fsm_up", fsm_id=FSM, channel_id=None)
+    channel.give(LinkDown(1006))
+    assert channel.state.phase is Phase.NEW
+    assert not channel.state.is_resumable
+
+
+def test_attaches_that_fail_for_long_raise_the_alarm_once() -> None:
+    """The operator needs the latest co-signed state now, not when the node is back."""
+    channel = drop(opened())
+    channel.give(LinkFailed(4, "refused")).wait(200).give(LinkFailed(8, "refused"), LinkFailed(16, "refused"))
+    assert channel.events().count("alarm.recovery_required") == 1
+
+
+def test_an_unanswered_state_query_replaces_the_socket() -> None:
+    channel = reconnect(drop(opened())).wait(10.1)
+    assert any(isinstance(effect, Reconnect) for effect in channel.last)
+
+
+def test_taking_over_forgets_the_earlier_owners_socket() -> None:
+    """After a crash the stored state still says `ready`; nothing may be sent on that belief."""
+    channel = opened().give(TakenOver())
+    assert channel.state.attachment is Attachment.DOWN
+
+
+def test_taking_over_a_channel_that_was_down_already_tells_nothing_twice() -> None:
+    channel = drop(opened()).give(TakenOver())
+    assert not [effect for effect in channel.last if isinstance(effect, Publish)]
+
+
+def test_frames_of_a_dead_socket_are_not_believed() -> None:
+    """What they said is asked for at the next attach."""
+    channel = drop(opened()).info("open")
+    assert channel.last == ()
+    assert channel.state.channel_id == CHANNEL
