@@ -1,0 +1,1 @@
+"""The wall to RabbitMQ, and the only room that imports aio-pika."""

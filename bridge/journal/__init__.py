@@ -1,0 +1,1 @@
+"""The wall to the disk: state, inbox and outbox, committed together."""

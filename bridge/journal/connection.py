@@ -1,0 +1,87 @@
+"""The two SQLite connections of a journal: one that writes, durably, and one that only reads.
+
+Everything is checked before the first command is taken: that commits will be durable, that the version is
+known, that the key fits. Nothing is changed unless all of it holds. Source: guarantees.md sections 2 and 5.6.
+"""
+
+import contextlib
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.errors import JournalUnavailable
+from bridge.journal.schema import migrate
+from bridge.journal.seal import Seal
+
+BUSY_SECONDS = 5.0
+"""How long a lock of somebody who only looks, a backup, is waited for."""
+FULL = 2
+KEY_MARK = "channel-bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Each belongs to one thread at a time. `epoch` is the number of this owner."""
+
+    writing: sqlite3.Connection
+    reading: sqlite3.Connection
+    epoch: int
+
+    def close(self) -> None:
+        self.reading.close()
+        self.writing.close()
+
+
+def connect(file: Path, seal: Seal) -> Connections:
+    """Open both and count one more owner. Raises JournalUnavailable."""
+    with contextlib.ExitStack() as stack:
+        try:
+            writing = stack.enter_context(contextlib.closing(_open(file)))
+            _make_durable(writing)
+            migrate(writing)
+            epoch = _count_owner(writing, seal)
+            reading = stack.enter_context(contextlib.closing(_open(file)))
+            reading.execute("PRAGMA query_only=ON")
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{file}: {error}") from error
+        stack.pop_all()
+        return Connections(writing, reading, epoch)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """Without the module's own transactions: they begin and end where we say."""
+    return sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    """Some file systems and builds take these settings without following them: so they are read back."""
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    connection.execute("PRAGMA synchronous=FULL")
+    (level,) = connection.execute("PRAGMA synchronous").fetchone()
+    if (mode, level) != ("wal", FULL):
+        raise JournalUnavailable(f"commits would not be durable: journal_mode={mode}, synchronous={level}")
+
+
+def _count_owner(connection: sqlite3.Connection, seal: Seal) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    _check_key(connection, seal)
+    connection.execute(
+        "INSERT INTO meta VALUES ('epoch', '1') ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+    )
+    epoch = read_epoch(connection)
+    connection.execute("COMMIT")
+    return epoch
+
+
+def read_epoch(connection: sqlite3.Connection) -> int:
+    (value,) = connection.execute("SELECT value FROM meta WHERE name='epoch'").fetchone()
+    return int(value)
+
+
+def _check_key(connection: sqlite3.Connection, seal: Seal) -> None:
+    """A wrong key is found at the start, not when a channel has to be attached again."""
+    row = connection.execute("SELECT value FROM meta WHERE name='key'").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO meta VALUES ('key', ?)", (seal.close(KEY_MARK).hex(),))
+    else:
+        seal.open(bytes.fromhex(row[0]))

@@ -1,0 +1,60 @@
+"""One owner per data directory: an OS lock on a file in it, held for life and gone with the process.
+
+Also makes directory and files readable by nobody else. Local file systems only: on a network one the lock may
+hold nothing, which the epoch in the journal then finds out. Source: guarantees.md sections 4 and 5.6.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from bridge.errors import JournalUnavailable, OwnerConflict
+
+LOCK = "owner.lock"
+
+
+def take(directory: Path, file: str) -> int:
+    """The lock on the directory, which is made if need be, with an empty `file` in it; both ours alone.
+
+    The lock lives as long as the returned descriptor is open. Raises OwnerConflict if another has it,
+    JournalUnavailable if the directory cannot be used.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _narrow(directory)
+        descriptor = _open(directory / LOCK)
+    except OSError as error:
+        raise JournalUnavailable(f"{directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # SQLite gives its two further files the mode of this one.
+        os.close(_open(directory / file))
+        _sync(directory)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OwnerConflict(f"another process owns {directory}") from error
+    except OSError as error:
+        os.close(descriptor)
+        raise JournalUnavailable(f"{directory}: {error.strerror}") from error
+    return descriptor
+
+
+def _narrow(directory: Path) -> None:
+    """Mode 0700, if it is ours to change: a mounted volume belongs to somebody else, and its files are 0600."""
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(0o700)
+
+
+def _open(file: Path) -> int:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _sync(directory: Path) -> None:
+    """A file whose name is not durable is lost with all that is durable in it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

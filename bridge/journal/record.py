@@ -1,0 +1,117 @@
+"""What the journal keeps, row by row. All of it is ours; nothing here comes from outside unchecked.
+
+Frozen data without behaviour: the other rooms speak to the journal in these. Secrets never show in a `repr`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bridge.channel.identifier import ChannelName, CommandId, FsmId
+from bridge.wire.envelope import Envelope
+
+JOURNALED, RUNNING, IN_DOUBT = "journaled", "running", "in_doubt"
+"""The states in which a command has not ended; every other status is how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A command that was accepted. `status` is `journaled`, `running`, or how it ended (or stands in doubt)."""
+
+    command_id: CommandId
+    channel: ChannelName
+    kind: str
+    author: str
+    body_hash: str
+    body: bytes
+    received_at: float
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    status: str = JOURNALED
+    outcome: bytes | None = None
+    """The result's body as published, so that a repeated id gets the stored one."""
+    position: int = 0
+    """Its place in journal order, given by the journal; what is given here is not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewOutbox:
+    """Something to publish. Rows of one lane go out strictly in order."""
+
+    lane: str
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """Something to publish, durable. Ids grow in journal order and are never used twice."""
+
+    id: int
+    lane: str
+    envelope: Envelope
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event as published, kept for replay."""
+
+    channel: ChannelName
+    seq: int
+    event_id: str
+    routing_key: str
+    type: str
+    body: bytes
+    headers: Mapping[str, str]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A signature that was handed to the node: what the peer may hold."""
+
+    channel: ChannelName
+    round: int | None
+    hash: str
+    command_id: str | None
+    tag: str
+    signed_tx: str
+    epoch: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything one step wants kept. Committed whole or not at all. Fields left None are not touched.
+
+    The fields from `state` to `cosigned` belong to `channel` and need it.
+    """
+
+    channel: ChannelName | None = None
+    state: bytes | None = None
+    seq: int | None = None
+    prev: str | None = None
+    fsm_id: FsmId | None = field(default=None, repr=False)
+    reestablished: bool | None = None
+    cosigned: tuple[int, str] | None = None
+    """Round and signed transaction."""
+    add_inbox: tuple[InboxRow, ...] = ()
+    mark_inbox: tuple[tuple[CommandId, str, bytes | None], ...] = ()
+    """Command, status, and the result's body if there is one; a body stored before is kept."""
+    outbox: tuple[NewOutbox, ...] = ()
+    events: tuple[EventRow, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRecord:
+    """What is kept of one channel."""
+
+    name: ChannelName
+    state: bytes | None
+    seq: int
+    prev: str
+    fsm_id: FsmId | None = field(default=None, repr=False)
+    previous_fsm_id: FsmId | None = field(default=None, repr=False)
+    """The one before, for the case that the newest was never taken by the node (S1)."""
+    reestablished: bool = False
+    cosigned: str | None = None

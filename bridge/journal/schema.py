@@ -1,0 +1,55 @@
+"""The tables, and their version. A database of another version is refused, never guessed at.
+
+A migration is a script in `MIGRATIONS` under the version it starts from. Numbers are committed together with
+the tables they describe, so a crash in between leaves the version before.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+
+from bridge.errors import JournalUnavailable
+
+VERSION = 1
+
+# The two partial indexes keep the questions asked at every command small, however many commands have ended.
+TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE channel (
+    name TEXT PRIMARY KEY, state BLOB, seq INTEGER NOT NULL DEFAULT 0, prev TEXT NOT NULL DEFAULT '',
+    fsm_id BLOB, previous_fsm_id BLOB, reestablished INTEGER NOT NULL DEFAULT 0,
+    cosigned_round INTEGER, cosigned TEXT
+);
+CREATE TABLE inbox (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, command_id TEXT NOT NULL UNIQUE, channel TEXT NOT NULL,
+    kind TEXT NOT NULL, author TEXT NOT NULL, body_hash TEXT NOT NULL, body BLOB NOT NULL, reply_to TEXT,
+    correlation_id TEXT, received_at REAL NOT NULL, status TEXT NOT NULL, outcome BLOB
+);
+CREATE INDEX inbox_line ON inbox (channel, position) WHERE status = 'journaled';
+CREATE INDEX inbox_running ON inbox (channel, position) WHERE status IN ('running', 'in_doubt');
+CREATE INDEX inbox_age ON inbox (received_at);
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL, properties TEXT NOT NULL, body BLOB NOT NULL,
+    created_at REAL NOT NULL
+);
+CREATE TABLE event (
+    channel TEXT NOT NULL, seq INTEGER NOT NULL, event_id TEXT NOT NULL, routing_key TEXT NOT NULL,
+    type TEXT NOT NULL, body BLOB NOT NULL, headers TEXT NOT NULL, at REAL NOT NULL, UNIQUE (channel, seq)
+);
+CREATE INDEX event_age ON event (at);
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, round INTEGER, hash TEXT NOT NULL,
+    command_id TEXT, tag TEXT NOT NULL, signed_tx TEXT NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL
+);
+CREATE INDEX ledger_round ON ledger (channel, round);
+"""
+
+MIGRATIONS: Mapping[int, str] = {0: TABLES}
+"""From each earlier version to the one after it. 0 is a file nobody has written yet."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to `VERSION`. Raises JournalUnavailable for a version this program does not know."""
+    while (found := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
+        if found not in MIGRATIONS:
+            raise JournalUnavailable(f"the journal has version {found}, this program knows {VERSION}")
+        connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[found]} PRAGMA user_version={found + 1}; COMMIT")

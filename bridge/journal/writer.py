@@ -1,0 +1,163 @@
+"""One thread that writes, and the grouping that comes of it by itself.
+
+While one transaction is being made durable the next jobs gather; all of them share the next one. So a lone
+commit waits for nobody, and a hundred at once cost little more than one.
+
+After the first failed transaction nothing more is written: going on from memory would let an effect outrun its
+record. Only a job that is itself at fault (a value SQLite cannot hold) fails alone: one bad batch must not stop
+the other channels.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bridge.errors import BridgeError, InvariantViolation, JournalUnavailable
+
+GROUP = 256
+"""Most jobs that share a transaction: bounds how long the first of them waits."""
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    job: Job[Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BridgeError | None = None
+
+    def tell(self) -> None:
+        if self.future.done():
+            return  # whoever waited was cancelled; what he asked for is durable all the same
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """Runs jobs in the order given, each wholly inside one durable transaction.
+
+    `guard` runs first in each transaction; if it raises, nobody writes. Belongs to the event loop it is made in.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, guard: Job[None]) -> None:
+        self._connection = connection
+        self._guard = guard
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._failure: Exception | None = None
+        self.transactions = 0
+        """Durable transactions so far: fewer than jobs, when they gather."""
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises JournalUnavailable once a transaction has failed, and after `close`."""
+        if self._failure is not None:
+            raise self._unavailable()
+        if self._is_closed:
+            raise JournalUnavailable("the journal is closed")
+
+    async def do(self, job: Job[T]) -> T:
+        """The job's result once it is durable. The job runs in the writer's thread and must not block.
+
+        Raises JournalUnavailable; whether the job is found done at the next start is then unknown. Raises
+        InvariantViolation if the job itself was at fault; then nothing of it has happened. If the caller is
+        cancelled the job is done all the same.
+        """
+        self.check()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Waiting(job, future))
+        return await future
+
+    async def close(self) -> None:
+        """Ends after the jobs that were given. May be called twice."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # --- in the writer's thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            group, is_open = self._gather()
+            if group:
+                self._commit(group)
+                # A loop that is closed has nobody left who waits.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(_tell, group)
+
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """All jobs that wait, at least one; and whether more may come."""
+        group: list[_Waiting] = []
+        waiting = self._jobs.get()
+        while waiting is not None:
+            group.append(waiting)
+            if len(group) == GROUP:
+                return group, True
+            try:
+                waiting = self._jobs.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        if self._failure is None:
+            try:
+                self._transact(group)
+            except Exception as error:  # the outermost frame of the thread: whoever waits is told
+                self._failure = error
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.rollback()
+        if self._failure is not None:
+            for waiting in group:
+                waiting.error = self._unavailable()
+
+    def _transact(self, group: list[_Waiting]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._guard(self._connection)
+        for waiting in group:
+            self._do(waiting)
+        self._connection.execute("COMMIT")
+        self.transactions += 1
+
+    def _do(self, waiting: _Waiting) -> None:
+        self._connection.execute("SAVEPOINT job")
+        try:
+            waiting.result = waiting.job(self._connection)
+        except (sqlite3.Error, JournalUnavailable):
+            raise
+        except Exception as error:  # the fault of this job alone
+            self._connection.execute("ROLLBACK TO job")
+            waiting.error = _at_fault(error)
+        self._connection.execute("RELEASE job")
+
+    def _unavailable(self) -> JournalUnavailable:
+        error = JournalUnavailable(f"the journal could not be written: {self._failure}")
+        error.__cause__ = self._failure
+        return error
+
+
+def _tell(group: list[_Waiting]) -> None:
+    for waiting in group:
+        waiting.tell()
+
+
+def _at_fault(error: Exception) -> InvariantViolation:
+    """Names the kind only: the text of such an error may hold the value."""
+    if isinstance(error, InvariantViolation):
+        return error
+    violation = InvariantViolation(f"a batch that cannot be stored: {type(error).__name__}")
+    violation.__cause__ = error
+    return violation

@@ -1,0 +1,164 @@
+"""Publishing: an Ack means routed and stored, and everything else is an error that says which."""
+
+import asyncio
+
+import pytest
+
+from bridge.broker.connection import Connection
+from bridge.broker.consumer import Consumer
+from bridge.broker.failure import Nacked, Unroutable
+from bridge.broker.private import PrivateBroker
+from bridge.broker.publisher import Publisher
+from bridge.broker.topology import Binding, Exchange, Queue, Topology, declare
+from bridge.errors import BrokerRefused, BrokerUnavailable
+from bridge.wire.envelope import Envelope
+from tests.broker.conftest import QUORUM, MakeEnvelope, until
+from tests.broker.test_consumer import take
+
+
+async def test_envelope_arrives_as_it_was_sent(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:
+    """Every property of the contract is one RabbitMQ's own tools show; none may get lost on the way."""
+    sent = envelope(reply_to="somewhere")
+    await Publisher(connection).publish(sent)
+    consumer = Consumer(connection, f"{prefix}.things")
+    (delivery,) = await take(consumer, 1)
+    received = delivery.received
+    assert (received.exchange, received.routing_key, received.body) == (sent.exchange, sent.routing_key, sent.body)
+    assert received.headers == sent.headers
+    assert (received.type, received.correlation_id, received.reply_to) == (sent.type, "correlation-1", "somewhere")
+    assert received.queue == f"{prefix}.things"
+    assert not received.redelivered
+    assert received.user_id is not None
+    await consumer.close()
+
+
+async def test_unroutable_envelope_raises(connection: Connection, envelope: MakeEnvelope) -> None:
+    """The library reports it as success unless told otherwise; an event would be lost in silence."""
+    publisher = Publisher(connection)
+    with pytest.raises(Unroutable):
+        await publisher.publish(envelope(routing_key="nobody.listens"))
+    await publisher.publish(envelope())
+
+
+async def test_unroutable_is_no_failure_when_not_mandatory(connection: Connection, envelope: MakeEnvelope) -> None:
+    """A copy to a reply address may find nobody: the asker has left."""
+    await Publisher(connection).publish(envelope(routing_key="nobody.listens", mandatory=False))
+
+
+async def test_full_queue_nacks(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:
+    """What a full queue refuses must stay in the outbox."""
+    full = f"{prefix}.full"
+    arguments = QUORUM | {"x-max-length": 1, "x-overflow": "reject-publish"}
+    await declare(
+        connection,
+        Topology(prefix, (Exchange(full),), (Queue(full, arguments),), (Binding(full, full, "#"),)),
+    )
+    publisher = Publisher(connection)
+
+    async def fill() -> None:
+        # A quorum queue tells its limit late: the refusal comes some messages after the last that fits.
+        for _ in range(50):
+            await publisher.publish(envelope(exchange=full))
+
+    with pytest.raises(Nacked):
+        await fill()
+
+
+async def test_publishes_in_flight_have_distinct_message_ids(
+    connection: Connection, prefix: str, envelope: MakeEnvelope
+) -> None:
+    """Two with one id in flight make the broker's return of one look like the Ack of the other."""
+    publisher = Publisher(connection)
+    same = envelope()
+    lost = envelope(routing_key="nobody.listens")
+    outcomes = await asyncio.gather(
+        *(publisher.publish(one) for one in (same, lost, same, lost)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), Unroutable, type(None), Unroutable]
+    consumer = Consumer(connection, f"{prefix}.things")
+    first, second = await take(consumer, 2)
+    assert first.received.headers["ce-id"] == second.received.headers["ce-id"]
+    assert first.received.message_id != second.received.message_id
+    await consumer.close()
+
+
+async def test_many_publishes_share_a_window(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:
+    """A window smaller than the crowd delays; it loses and deadlocks nothing."""
+    publisher = Publisher(connection, window=10)
+    await asyncio.gather(*(publisher.publish(envelope(body=b"%d" % number)) for number in range(60)))
+    consumer = Consumer(connection, f"{prefix}.things", prefetch=60)
+    bodies = {delivery.received.body for delivery in await take(consumer, 60)}
+    assert bodies == {b"%d" % number for number in range(60)}
+    await consumer.close()
+
+
+async def test_refused_publish_spares_the_others(private_broker: PrivateBroker) -> None:
+    """The broker closes the channel under everybody; only the culprit may be told never to try again."""
+    async with Connection(private_broker.url("alice"), "test") as opened:
+        publisher = Publisher(opened)
+        allowed = _command("channels.commands", "acme-7.transfer")
+        with pytest.raises(BrokerRefused):
+            await publisher.publish(_command("channels.events", "acme-7.transfer"))
+        await publisher.publish(allowed)
+
+
+async def test_missing_exchange_is_transient(connection: Connection, envelope: MakeEnvelope) -> None:
+    """An exchange that is not there yet will be: the topology step may come late."""
+    publisher = Publisher(connection)
+    with pytest.raises(BrokerUnavailable) as caught:
+        await publisher.publish(envelope(exchange="not.there"))
+    assert not isinstance(caught.value, BrokerRefused)
+    await publisher.publish(envelope())
+
+
+async def test_publish_on_a_frozen_broker_ends_and_the_next_works(
+    private_broker: PrivateBroker, bus: Topology, envelope: MakeEnvelope
+) -> None:
+    """The library's timeouts do not bound a stalled call: ours must, and must not keep the dead connection.
+
+    publisher ---publish---> [frozen broker]   X no answer: outcome unknown, connection thrown away
+    """
+    async with Connection(private_broker.url(), "test") as opened:
+        await declare(opened, bus)
+        publisher = Publisher(opened)
+        await publisher.publish(envelope())
+        opened.call_seconds = 0.5
+        private_broker.freeze()
+        try:
+            with pytest.raises(BrokerUnavailable, match="no answer within"):
+                await publisher.publish(envelope())
+        finally:
+            private_broker.thaw()
+        opened.call_seconds = 20
+        await publisher.publish(envelope())
+        assert opened.generation == 2
+
+
+async def test_blocked_broker_is_noticed_and_nothing_is_sent(
+    private_broker: PrivateBroker, bus: Topology, envelope: MakeEnvelope
+) -> None:
+    """The library goes on writing into a broker without memory; what it wrote lands later, unannounced."""
+    async with Connection(private_broker.url(), "test") as opened:
+        await declare(opened, bus)
+        publisher = Publisher(opened)
+        await private_broker.control("set_vm_memory_high_watermark", "0.00001")
+        try:
+            first = asyncio.create_task(publisher.publish(envelope()))
+            await until(lambda: opened.is_blocked)
+            with pytest.raises(BrokerUnavailable, match="not sent"):
+                await publisher.publish(envelope())
+        finally:
+            await private_broker.control("set_vm_memory_high_watermark", "0.4")
+        await first
+
+
+def _command(exchange: str, key: str) -> Envelope:
+    return Envelope(
+        exchange=exchange,
+        routing_key=key,
+        body=b"{}",
+        headers={},
+        type="command",
+        correlation_id=None,
+        timestamp=1_700_000_000.0,
+    )

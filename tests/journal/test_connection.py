@@ -1,0 +1,63 @@
+"""What is checked before the first command is taken."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import JournalUnavailable
+from bridge.journal.connection import connect
+from bridge.journal.journal import FILE
+from bridge.journal.record import Batch
+from bridge.journal.schema import VERSION
+from bridge.journal.seal import Seal
+from tests.journal.given import ACME, KEY, open_journal
+
+
+def test_commits_are_durable_and_readers_only_read(tmp_path: Path) -> None:
+    """A commit that is confirmed before it is on the disk is a payment lost at the next power cut."""
+    connections = connect(tmp_path / FILE, Seal(KEY))
+    try:
+        assert connections.writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connections.writing.execute("PRAGMA synchronous").fetchone() == (2,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connections.reading.execute("INSERT INTO channel (name) VALUES ('acme-7')")
+    finally:
+        connections.close()
+
+
+def test_a_place_without_durable_commits_is_refused() -> None:
+    """SQLite answers a setting it cannot follow with what it does instead, and no error."""
+    with pytest.raises(JournalUnavailable, match="would not be durable: journal_mode=memory"):
+        connect(Path(":memory:"), Seal(KEY))
+
+
+@pytest.mark.parametrize("version", [VERSION + 1, -1])
+async def test_an_unknown_version_is_refused_and_left_alone(tmp_path: Path, version: int) -> None:
+    """A journal of a later program, after a roll-back: guessing at it could run a command twice."""
+    async with open_journal(tmp_path) as journal:
+        await journal.commit(Batch(ACME, b"state"))
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(f"PRAGMA user_version={version}")
+    connection.close()
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(JournalUnavailable, match=f"version {version}, this program knows {VERSION}"):
+        await open_journal(tmp_path).__aenter__()
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+    """Also one whose first page was damaged: named as what it is."""
+    (tmp_path / FILE).write_bytes(b"not a database" * 1000)
+    with pytest.raises(JournalUnavailable, match="not a database"):
+        await open_journal(tmp_path).__aenter__()
+
+
+async def test_a_refused_start_lets_the_directory_go(tmp_path: Path) -> None:
+    """The person mends the key and starts again: the lock of the failed start must not be in the way."""
+    async with open_journal(tmp_path):
+        pass
+    with pytest.raises(JournalUnavailable):
+        await open_journal(tmp_path, key=b"x" * 32).__aenter__()
+    async with open_journal(tmp_path) as journal:
+        await journal.commit(Batch(ACME, b"state"))

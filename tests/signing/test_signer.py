@@ -1,0 +1,201 @@
+"""`bridge.signing.signer`: one request in, one reply out, nothing believed that can be worked out."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey, VerifyKey
+
+from bridge.channel.identifier import Account
+from bridge.channel.request import Tag
+from bridge.channel.terms import SigningForm
+from bridge.channel.transaction import Kind
+from bridge.signing.key import Key
+from bridge.signing.policy import AccountPolicy
+from bridge.signing.signer import ReplyForm, Signer
+from bridge.wire.body import SignRequestBody
+from bridge.wire.encoding import account as encode_account
+from bridge.wire.encoding import account_key, encode
+from bridge.wire.transaction import build, check_reply, read, signing_payload, wrap
+
+VECTOR: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "vectors.json").read_text())["signing"][0]
+NETWORK = "ae_uat"
+OWN_KEY = SigningKey(bytes.fromhex(VECTOR["seed"]))
+PEER_KEY = SigningKey(bytes(32))
+OWN = encode_account(bytes(OWN_KEY.verify_key))
+PEER = encode_account(bytes(PEER_KEY.verify_key))
+CHANNEL = "ch_TCFBizm3XNHeQjDDPKNof9wPtFksneSPy7QXe3LamEwyKsxP4"
+INNER = build(Kind.OFFCHAIN, 2, {"channel_id": CHANNEL, "round": 2, "state_hash": bytes(32)})
+DEADLINE = "2026-01-02T03:04:05.000Z"
+NOW = 1_767_323_044.0
+"""One second before the deadline."""
+RULES = AccountPolicy(
+    tags=frozenset({Tag.UPDATE, Tag.UPDATE_ACK, Tag.DEPOSIT}),
+    networks=frozenset({NETWORK}),
+    forms=frozenset(SigningForm),
+    counterparties=frozenset({PEER}),
+    max_amount=100,
+)
+TRANSFER = {"op": "OffChainTransfer", "amount": "100", "from": OWN, "to": PEER}
+
+
+def _request(inner: bytes = INNER, *, wrapped: bool = True, **changes: Any) -> SignRequestBody:
+    form = SigningForm(changes.get("signing_form", SigningForm.NETWORK_HASH))
+    transaction = read(encode("tx", wrap(changes.pop("signatures", ()), inner) if wrapped else inner))
+    fields: dict[str, Any] = {
+        "sign_request_id": "acme-7.1",
+        "channel": "acme-7",
+        "channel_id": CHANNEL,
+        "account": OWN,
+        "role": "initiator",
+        "tag": "update",
+        "network_id": NETWORK,
+        "transaction": transaction.text,
+        "form": "half_signed" if transaction.signatures else "unsigned",
+        "wrapped": wrapped,
+        "signing_form": form,
+        "signing_payload": base64.b64encode(signing_payload(inner, NETWORK, form)).decode(),
+        "decoded": {"kind": transaction.kind, "hash": transaction.hash},
+        "updates": [TRANSFER],
+        "balances_before": {OWN: "500", PEER: "500"},
+        "balances_after": None,
+        "cause": "command",
+        "command_id": "c-1",
+        "opened_at": "2026-01-02T03:00:00.000Z",
+        "deadline": DEADLINE,
+    }
+    return SignRequestBody.model_validate(fields | changes)
+
+
+def _signer(reply: ReplyForm = ReplyForm.SIGNATURE, now: float = NOW, rules: AccountPolicy = RULES) -> Signer:
+    key = Key(OWN_KEY)
+    return Signer({key.account: key}, {key.account: rules}, lambda: now, reply)
+
+
+def _refusal(request: SignRequestBody, signer: Signer | None = None) -> str:
+    reply = (signer or _signer()).answer(request)
+    assert reply.signature is None
+    assert reply.signed_tx is None
+    assert reply.refusal is not None
+    return reply.refusal.reason
+
+
+@pytest.mark.parametrize("form", list(SigningForm))
+def test_signature_covers_exactly_the_bytes_to_sign(form: SigningForm) -> None:
+    """The node verifies over these bytes and no others, in each of the three forms."""
+    reply = _signer().answer(_request(signing_form=form))
+    assert reply.sign_request_id == "acme-7.1"
+    assert reply.signature_bytes is not None
+    VerifyKey(account_key(OWN)).verify(signing_payload(INNER, NETWORK, form), reply.signature_bytes)
+
+
+def test_same_request_twice_gets_the_same_reply() -> None:
+    """Requests are delivered at least once; two different signatures would be two answers."""
+    assert _signer().answer(_request()) == _signer().answer(_request())
+
+
+@pytest.mark.parametrize("wrapped", [True, False], ids=["json-rpc", "legacy"])
+def test_whole_signed_transaction_passes_the_bridges_checks(wrapped: bool) -> None:
+    """Both forms of reply must be worth the same to the bridge, in both dialects."""
+    request = _request(wrapped=wrapped)
+    reply = _signer(ReplyForm.SIGNED_TX).answer(request)
+    assert reply.signature is None
+    assert reply.signed_tx is not None
+    forms = [SigningForm.NETWORK_HASH]
+    assert check_reply(read(request.transaction), reply.signed_tx, OWN, NETWORK, forms) == reply.signed_tx
+
+
+def test_peers_signature_is_kept_in_a_signed_transaction() -> None:
+    """An acknowledgement without the proposer's signature is refused by the node."""
+    peers = PEER_KEY.sign(signing_payload(INNER, NETWORK, SigningForm.NETWORK_HASH)).signature
+    received = [TRANSFER | {"from": PEER, "to": OWN}]
+    reply = _signer(ReplyForm.SIGNED_TX).answer(_request(tag="update_ack", signatures=(peers,), updates=received))
+    assert reply.signed_tx is not None
+    signatures = read(reply.signed_tx).signatures
+    assert len(signatures) == 2
+    assert peers.hex() in signatures
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        signing_payload(INNER, "ae_mainnet", SigningForm.NETWORK_HASH),
+        signing_payload(INNER, NETWORK, SigningForm.NETWORK_RAW),
+        b"transfer everything",
+        b"",
+    ],
+    ids=["another-chain", "another-form", "another-text", "nothing"],
+)
+def test_payload_that_is_not_that_of_the_transaction_is_refused(payload: bytes) -> None:
+    """Otherwise whoever writes requests could have anything at all signed."""
+    request = _request(signing_payload=base64.b64encode(payload).decode())
+    assert _refusal(request) == "signing_payload is not that of the transaction"
+
+
+def test_payload_of_another_round_is_refused() -> None:
+    """One transaction is shown, another one would be signed."""
+    other = build(Kind.OFFCHAIN, 2, {"channel_id": CHANNEL, "round": 3, "state_hash": bytes(32)})
+    payload = base64.b64encode(signing_payload(other, NETWORK, SigningForm.NETWORK_HASH)).decode()
+    assert _refusal(_request(signing_payload=payload)) == "signing_payload is not that of the transaction"
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(-0.001, False), (0.0, True), (60.0, True)])
+def test_nothing_is_signed_at_or_after_the_deadline(seconds: float, is_late: bool) -> None:
+    """A late acknowledgement can leave the two sides at different rounds for ever."""
+    reply = _signer(now=NOW + 1 + seconds).answer(_request())
+    assert (reply.refusal is not None) is is_late
+    if reply.refusal is not None:
+        assert DEADLINE in reply.refusal.reason
+
+
+def test_policy_decides_and_its_reason_is_told() -> None:
+    """The reason ends up in the command's result: a person must be able to act on it."""
+    assert _refusal(_request(tag="update", updates=[TRANSFER | {"amount": "101"}])) == (
+        "it moves 101 aettos, more than max_amount = 100"
+    )
+    assert _refusal(_request(), _signer(rules=AccountPolicy())) == "tag update is not allowed"
+
+
+def test_transaction_of_another_kind_than_the_tag_is_refused() -> None:
+    """The policy allows tags; a deposit in an update's clothes would pass it."""
+    reason = _refusal(_request(tag="deposit_tx"))
+    assert reason == "a deposit_tx request holds a channel_deposit_tx, not a channel_offchain_tx"
+
+
+def test_account_without_a_key_is_refused() -> None:
+    """The queue and the keys were configured by different people."""
+    assert _refusal(_request(account=PEER)) == f"no key for {PEER} here"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"transaction": "tx_AAAA"},
+        {"transaction": "tx_"},
+        {"transaction": "nonsense"},
+        {"deadline": "2026-99-02T03:04:05.000Z"},
+        {"balances_before": {OWN: "9" * 5000}},
+    ],
+)
+def test_request_that_cannot_be_read_is_refused_and_not_raised(changes: dict[str, Any]) -> None:
+    """One bad request must not stop the signer for the next one."""
+    assert _refusal(_request(**changes)).startswith("the request cannot be read: ")
+
+
+def test_bytes_that_are_no_known_transaction_are_refused() -> None:
+    """Checksummed bytes of any other program may be readable as text, never as something to sign."""
+    reason = _refusal(_request(b"\xc2\x01\x02", wrapped=False, transaction=encode("tx", b"\xc2\x01\x02")))
+    assert "opaque" in reason
+
+
+def test_signer_tells_the_accounts_it_has_keys_for() -> None:
+    """Its process reads one queue for each."""
+    assert _signer().accounts == (Account(OWN),)
+
+
+def test_signer_shows_no_key() -> None:
+    """A signer ends up in the repr of many things."""
+    signer = _signer()
+    assert VECTOR["seed"] not in repr(signer) + repr(vars(signer))
