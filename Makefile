@@ -1,0 +1,49 @@
+# Each target sets up what it needs. A machine with Python >= 3.11, make and a package manager is enough.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The newest Python that runs; `make PYTHON=/path/to/python3` names another.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+BIN := .venv/bin
+# Further arguments for pytest or the demo: `make test ARGS="tests/wire -x"`.
+ARGS ?=
+
+.PHONY: help demo test lint lock environment clean
+
+help: ## show this list
+	@echo "make <target>:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+demo: environment ## channels open, pay and close over a real RabbitMQ, before your eyes
+	$(BIN)/channel-bridge demo $(ARGS)
+
+# Coverage counts child processes too (pyproject.toml). Without RabbitMQ the tests fail here instead of skipping.
+test: environment ## every test, on a real RabbitMQ, with coverage
+	$(BIN)/coverage erase
+	@status=0; \
+	CHANNEL_BRIDGE_REQUIRE_BROKER=1 $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=1; \
+	exit $$status
+
+lint: environment ## ruff, mypy strict, and the floors of the house
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy bridge tests tools
+	$(BIN)/lint-imports --no-logo
+
+# Keeps the versions already locked; `make lock UPGRADE=--upgrade` takes the newest allowed.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+UPGRADE ?=
+lock: environment ## write both locks from pyproject.toml again
+	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+environment:
+	@test -n "$(PYTHON)" || { echo "setup: no Python >= 3.11 found: install the package python3, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" tools/environment.py
+
+clean: ## remove everything the other targets made
+	rm -rf .venv .broker .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find bridge tests tools -type d -name __pycache__ -prune -exec rm -rf {} +
