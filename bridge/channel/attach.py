@@ -85,7 +85,7 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     turn = _mark_down(turn, was)
     if was is not Attachment.CONNECTED:
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason)
-    if turn.state.phase in (Phase.CLOSED, Phase.LOST):
+    if turn.state.is_over:
         return turn.do(Rest())
     if not turn.state.is_resumable or (turn.state.cosigned is None and turn.state.settling is None):
         return close_request(turn.set(phase=Phase.NEW, settling=None), "withdrawn", reason="the link was lost")
@@ -93,6 +93,12 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return _lose(turn, "this dialect has nothing to resume a channel with", Code.LEGACY_NO_EVIDENCE)
     return _alarm_when_long(turn)
+
+
+def take_over(turn: Turn) -> Turn:
+    """S0: this process owns the channel now; the socket there was is another's, or an earlier one's."""
+    turn = link_down(turn, LinkDown(1006, "the process that held the link is gone"))
+    return turn.do(Rest()) if turn.state.is_over else turn
 
 
 def _mark_down(turn: Turn, was: Attachment) -> Turn:

@@ -115,11 +115,13 @@ def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -
     return fail(turn, code, f"the node refused the request: {reasons}", data=data)
 
 
-def is_answer(operation: Operation | None, refused: RequestRefused) -> bool:
+def is_answer(turn: Turn, operation: Operation, refused: RequestRefused) -> bool:
     """Whether an error answers our trigger. Legacy errors have no id: they belong to the trigger on its way."""
-    if operation is None or operation.stage is not Stage.SENT:
+    if operation.stage is not Stage.SENT:
         return False
-    return refused.request_id is None or refused.request_id == operation.request_id
+    if turn.terms.dialect.is_legacy:
+        return True
+    return refused.request_id == operation.request_id
 
 
 def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:

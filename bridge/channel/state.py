@@ -183,7 +183,14 @@ class State:
 
     @property
     def is_ready(self) -> bool:
-        return self.phase is Phase.OPEN and self.attachment is Attachment.READY and not self.peer_is_away
+        """The channel answers and its latest state is known. `open` alone comes a moment before the state."""
+        answers = self.phase is Phase.OPEN and self.attachment is Attachment.READY
+        return answers and self.cosigned is not None and not self.peer_is_away
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is to be had from the node: no socket is wanted."""
+        return self.phase in (Phase.CLOSED, Phase.LOST)
 
     @property
     def is_resumable(self) -> bool:

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from bridge.channel import attach, attempt, proposal, query
 from bridge.channel.command import Message, Shutdown
-from bridge.channel.effect import Effect, Reconnect, Rest
+from bridge.channel.effect import Effect, Reconnect
 from bridge.channel.input import (
     Accepted,
     Balances,
@@ -92,7 +92,7 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
         case FrameRejected(reason=reason, raw=raw):
             return turn.publish("alarm", Code.PROTOCOL_VIOLATION.value, raw=raw, sentence=reason)
         case TakenOver():
-            return attach.link_down(turn, LinkDown(1006, "another process, or an earlier one, held the link"))
+            return attach.take_over(turn)
         case LinkUp():
             return attach.link_up(turn, input_)
         case LinkDown():
@@ -140,10 +140,10 @@ def _closed(turn: Turn) -> Turn:
         turn = proposal.settle(turn, settling.transaction)
     operation = turn.operation
     if operation is None or operation.stage is Stage.JOURNALED:
-        return turn.do(Rest())
+        return turn
     if isinstance(operation.command, Shutdown) and operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
-        return succeed(turn).do(Rest())
-    return fail(turn, Code.CHANNEL_CLOSED, "the channel was closed").do(Rest())
+        return succeed(turn)
+    return fail(turn, Code.CHANNEL_CLOSED, "the channel was closed")
 
 
 def _sign_requested(turn: Turn, requested: SignRequested) -> Turn:
@@ -207,7 +207,7 @@ def _refused(turn: Turn, refused: RequestRefused) -> Turn:
         if asked.purpose is Purpose.HISTORY:
             return attach.history_answered(turn, History(()))
         return turn
-    if operation is not None and attempt.is_answer(operation, refused):
+    if operation is not None and attempt.is_answer(turn, operation, refused):
         return attempt.refused_by_node(turn, operation, refused)
     return turn
 

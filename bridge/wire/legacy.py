@@ -147,8 +147,8 @@ class Legacy:
                 assert_never(request)
 
     def _spell(self, text: str) -> str:
-        """A key or transaction in the profile's alphabet; what already has the old sign is left as it is."""
-        return encoding.to_legacy(text) if self._is_seed and "$" not in text[:3] else text
+        """A key or transaction in the profile's alphabet."""
+        return encoding.to_legacy(text) if self._is_seed else text
 
 
 def _decode(frame: ReadFrame) -> NodeInput:

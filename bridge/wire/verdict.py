@@ -11,7 +11,7 @@ from bridge.channel.input import BadReply, Declined, Signed
 from bridge.channel.terms import SigningForm, Terms
 from bridge.channel.transaction import Transaction
 from bridge.errors import EncodingError, TransactionError
-from bridge.wire import transaction as codec
+from bridge.wire.transaction import attach, check_reply
 from bridge.wire.body import SignReplyBody
 
 
@@ -28,7 +28,7 @@ def assess(terms: Terms, request: Transaction, reply: SignReplyBody) -> Signed |
         return Declined(reply.refusal.reason)
     try:
         signed_tx = reply.signed_tx if reply.signed_tx is not None else _join(request, reply)
-        checked = codec.check_reply(request, signed_tx, terms.own, terms.network_id, accepted_forms(terms))
+        checked = check_reply(request, signed_tx, terms.own, terms.network_id, accepted_forms(terms))
     except TransactionError as error:
         return BadReply(error.reason)
     except EncodingError:
@@ -38,4 +38,4 @@ def assess(terms: Terms, request: Transaction, reply: SignReplyBody) -> Signed |
 
 def _join(request: Transaction, reply: SignReplyBody) -> str:
     assert reply.signature is not None  # noqa: S101  # the model demands exactly one of the three
-    return codec.attach(request, base64.b64decode(reply.signature, validate=True))
+    return attach(request, base64.b64decode(reply.signature, validate=True))

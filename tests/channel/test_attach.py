@@ -288,6 +288,12 @@ def test_taking_over_a_channel_that_was_down_already_tells_nothing_twice() -> No
     assert not [effect for effect in channel.last if isinstance(effect, Publish)]
 
 
+def test_taking_over_a_closed_channel_wants_no_socket() -> None:
+    """Connecting would open a new channel and lock coins for it."""
+    channel = drop(opened().info("closing").info("closed_confirmed")).give(TakenOver())
+    assert any(isinstance(effect, Rest) for effect in channel.last)
+
+
 def test_frames_of_a_dead_socket_are_not_believed() -> None:
     """What they said is asked for at the next attach."""
     channel = drop(opened()).info("open")

@@ -16,6 +16,7 @@ from bridge.channel.input import (
     Conflicted,
     Declined,
     FrameRejected,
+    LinkDown,
     LinkUp,
     MessageReceived,
     QueryDue,
@@ -197,6 +198,7 @@ def test_a_mutual_close_succeeds_when_confirmed(dialect: Dialect) -> None:
         channel.info("close_mutual")
     assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
     assert channel.state.phase is Phase.CLOSED
+    channel.info("died").give(LinkDown(1000))
     assert any(isinstance(effect, Rest) for effect in channel.last)
 
 
@@ -300,11 +302,11 @@ def test_a_conflict_closes_the_open_sign_request() -> None:
     assert not channel.sent()
 
 
-@pytest.mark.parametrize("with_id", [True, False])
-def test_insufficient_balance_fails_the_command_and_shows_the_request(with_id: bool) -> None:
+@ALL_DIALECTS
+def test_insufficient_balance_fails_the_command_and_shows_the_request(dialect: Dialect) -> None:
     """The seed's update error: reason and failed request, in both dialects (legacy errors have no id)."""
-    channel = opened().give(CommandDue(transfer(10_000)))
-    request_id = channel.sent(AskTransfer)[0].request_id if with_id else None
+    channel = opened(dialect=dialect).give(CommandDue(transfer(10_000)))
+    request_id = None if dialect.is_legacy else channel.sent(AskTransfer)[0].request_id
     refused = RequestRefused(
         request_id=request_id, codes=(1001,), reasons=("insufficient_balance",), request='{"amount":10000}'
     )

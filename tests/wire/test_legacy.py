@@ -368,6 +368,14 @@ def test_what_is_no_frame_is_one_named_error(codec: Legacy, text: str) -> None:
     assert text.startswith(caught.value.excerpt[:100])
 
 
+def test_a_long_frame_that_does_not_fit_is_kept_in_part() -> None:
+    """Evidence of a broken frame is its first 1,000 bytes, whatever is broken in it."""
+    text = json.dumps({"action": "info", "payload": {"events": "x" * 5_000}})
+    with pytest.raises(FrameError, match="event") as caught:
+        LATE.decode(text)
+    assert caught.value.excerpt == text[:1_000]
+
+
 def test_no_evidence_holds_a_credential() -> None:
     """Legacy nodes have none; a newer node between us might."""
     secret = encoding.encode("ba", b"\x07" * 32)

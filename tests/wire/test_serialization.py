@@ -104,6 +104,40 @@ def test_a_field_of_another_form_is_refused(place: int, item: rlp.Item) -> None:
     assert caught.value.reason == "encoding"
 
 
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("delegate_ids", b""),
+        ("delegate_ids", [b"\6" + KEY]),
+        ("delegate_ids", [[b"\1" + KEY]]),
+        ("nonce", [b"\1"]),
+        ("updates", b""),
+        ("updates", [[b"", b""]]),
+        ("updates", [[b"", b"", b"\1", b""]]),
+        ("updates", [[b"", b"", b"\0\1"]]),
+        ("updates", [b"abc"]),
+    ],
+)
+def test_a_list_of_another_form_is_refused(name: str, item: rlp.Item) -> None:
+    """An empty string in place of an empty list reads as nothing either, and hashes otherwise."""
+    rows = {row.tag: row for row in LAYOUTS if len(row.fields) in {9, 11} and row.tag in {50, 57}}
+    row = next(row for row in rows.values() if name in dict(row.fields))
+    good: dict[Field, rlp.Item] = {
+        Field.ACCOUNT: b"\1" + KEY,
+        Field.INT: b"\1",
+        Field.HASH: KEY,
+        Field.BINARY: b"",
+        Field.ACCOUNTS: [],
+        Field.TRIPLES: [],
+    }
+    parts: list[rlp.Item] = [good[field] for _, field in row.fields]
+    head = [write_integer(row.tag), write_integer(row.version)]
+    assert fields(rlp.encode([*head, *parts]))[0] is row.kind
+    parts[[column for column, _ in row.fields].index(name)] = item
+    with pytest.raises(TransactionError):
+        fields(rlp.encode([*head, *parts]))
+
+
 @pytest.mark.parametrize("item", [b"", b"\x39", [], [b"\x39"], [b"\x39", b"\x02"], [[], []]])
 def test_what_has_no_tag_version_and_fields_is_refused(item: rlp.Item) -> None:
     """The shortest things that are not a transaction."""
