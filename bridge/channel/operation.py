@@ -37,6 +37,8 @@ def _refuse_early(turn: Turn, command: Command) -> tuple[Code, str] | None:
     policy = turn.terms.policy
     amount = getattr(command, "amount", None)
     fee = getattr(command, "fee", None)
+    if turn.terms.dialect.is_legacy and (fee is not None or bool(getattr(command, "meta", None))):
+        return Code.UNSUPPORTED_IN_DIALECT, "the legacy dialect has no word for a fee or a meta text"
     if command.kind not in policy.commands:
         return Code.POLICY_DENIED, f"the policy of this channel allows no {command.kind}"
     if policy.max_amount is not None and amount is not None and amount > policy.max_amount:

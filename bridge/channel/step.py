@@ -34,6 +34,7 @@ from bridge.channel.input import (
     LinkUp,
     MessageReceived,
     OffchainState,
+    Proof,
     QueryDue,
     RequestAnswered,
     RequestRefused,
@@ -262,21 +263,18 @@ def _probed(turn: Turn, *, was_pending: bool) -> Turn:
     return attach.probe_missed(turn, operation)
 
 
-_KINDS = {
-    "AskState": OffchainState,
-    "AskBalances": Balances,
-    "AskHistory": History,
-}
+_KINDS = {"AskState": OffchainState, "AskBalances": Balances, "AskProof": Proof}
+"""What answers which question, for the dialect whose answers carry no number."""
 
 
 def _find(turn: Turn, request_id: int | None, answered: RequestAnswered | None = None) -> Asked | None:
     """The question an answer belongs to: by number, in legacy by kind and order."""
     if request_id is not None:
         return next((asked for asked in turn.state.asked if asked.request_id == request_id), None)
-    if answered is None:
+    if answered is None or not turn.terms.dialect.is_legacy:
         return None
     found = type(answered.answer)
-    return next((asked for asked in turn.state.asked if _KINDS.get(asked.kind, found) is found), None)
+    return next((asked for asked in turn.state.asked if _KINDS.get(asked.kind) is found), None)
 
 
 def _drop(turn: Turn, asked: Asked) -> Turn:

@@ -11,8 +11,8 @@ from bridge.channel.input import BadReply, Declined, Signed
 from bridge.channel.terms import SigningForm, Terms
 from bridge.channel.transaction import Transaction
 from bridge.errors import EncodingError, TransactionError
-from bridge.wire.transaction import attach, check_reply
 from bridge.wire.body import SignReplyBody
+from bridge.wire.transaction import attach, check_reply
 
 
 def accepted_forms(terms: Terms) -> tuple[SigningForm, ...]:

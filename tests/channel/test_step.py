@@ -421,6 +421,21 @@ def test_expect_round_runs_only_at_that_round() -> None:
     assert [e.code for e in channel.outcomes()] == [Code.ROUND_MISMATCH]
 
 
+@pytest.mark.parametrize("command", [deposit().model_copy(update={"fee": 5}), transfer(meta=["x"])])
+def test_what_the_dialect_has_no_word_for_is_refused(command: Command) -> None:
+    """A fee that cannot be said must not be dropped silently."""
+    channel = opened(dialect=Dialect.LEGACY_LATE).give(CommandDue(command))
+    assert [e.code for e in channel.outcomes()] == [Code.UNSUPPORTED_IN_DIALECT]
+    assert not channel.sent()
+
+
+def test_an_answer_without_a_number_is_ours_in_legacy_only() -> None:
+    """In JSON-RPC another client of the role may have asked."""
+    channel = opened().give(QueryDue(query()))
+    channel.give(RequestAnswered(request_id=None, answer=Balances(((INITIATOR, 1), (RESPONDER, 2)))))
+    assert not channel.outcomes()
+
+
 @pytest.mark.parametrize(
     ("policy", "command"),
     [

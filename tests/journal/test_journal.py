@@ -1,6 +1,7 @@
 """The journal as the other rooms use it: what goes in comes out, in order, and nothing goes missing."""
 
 import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,9 @@ async def test_a_channel_comes_back_as_it_was_kept(tmp_path: Path) -> None:
         )
     async with open_journal(tmp_path) as journal:
         record = await journal.load(ACME)
-        assert record == ChannelRecord(ACME, b"\x01state", 7, "digest", FSM_ID, None, True, "tx_signed")
+        assert record == ChannelRecord(
+            ACME, b"\x01state", 7, "digest", FSM_ID, None, reestablished=True, cosigned="tx_signed"
+        )
         assert await journal.load(BETA) is None
 
 
@@ -46,10 +49,10 @@ async def test_what_a_batch_leaves_out_stays(tmp_path: Path) -> None:
         await journal.commit(Batch(ACME, b"1", 7, "digest", FSM_ID, reestablished=True, cosigned=(3, "tx_signed")))
         await journal.commit(Batch(ACME, state=b"2"))
         record = await journal.load(ACME)
-        assert record == ChannelRecord(ACME, b"2", 7, "digest", FSM_ID, None, True, "tx_signed")
+        assert record == ChannelRecord(ACME, b"2", 7, "digest", FSM_ID, None, reestablished=True, cosigned="tx_signed")
         await journal.commit(Batch(ACME, seq=0, prev="", reestablished=False))
         record = await journal.load(ACME)
-        assert record == ChannelRecord(ACME, b"2", 0, "", FSM_ID, None, False, "tx_signed")
+        assert record == ChannelRecord(ACME, b"2", 0, "", FSM_ID, None, reestablished=False, cosigned="tx_signed")
 
 
 async def test_the_credential_before_the_newest_is_kept(tmp_path: Path) -> None:
@@ -327,7 +330,7 @@ async def test_an_older_owner_writes_nothing_after_a_newer_one_has_begun(tmp_pat
         (row,) = await journal.commit(Batch(outbox=(NewOutbox("a", envelope()),), events=(event(1),)))
         (tmp_path / "owner.lock").unlink()
         async with open_journal(tmp_path) as newer:
-            calls = {
+            calls: Mapping[str, Callable[[], Awaitable[object]]] = {
                 "commit": lambda: journal.commit(Batch(ACME, b"state")),
                 "mark_published": lambda: journal.mark_published([row.id]),
                 "prune": lambda: journal.prune(100.0),

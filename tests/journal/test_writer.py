@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,8 @@ async def test_a_connection_that_is_gone_refuses_everything(journal: Journal) ->
 
 async def test_a_value_that_cannot_be_stored_fails_alone(journal: Journal) -> None:
     """Whatever happens on one channel, others continue; and half of the bad batch is not kept."""
+    bad = Batch(ACME, b"state", add_inbox=(replace(command("1"), author="half a surrogate pair \ud800"),))
     release, holder = await hold(journal)
-    bad = Batch(ACME, b"state", add_inbox=(command("half a surrogate pair \ud800"),))
     commits = [asyncio.create_task(journal.commit(batch)) for batch in (Batch(BETA, b"1"), bad, Batch(BETA, b"2"))]
     await asyncio.sleep(0)
     release.set()

@@ -1,0 +1,1 @@
+"""The top floor: introduces the rooms to each other and runs them."""

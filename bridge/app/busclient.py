@@ -1,0 +1,111 @@
+"""A client of the bridge, as any business system may write one: commands out, results and events in.
+
+Used by the command line, the demo and the system tests. It knows the bus contract and nothing of the bridge's
+inside.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from bridge.broker.connection import Connection
+from bridge.broker.consumer import Consumer
+from bridge.broker.publisher import Publisher
+from bridge.broker.topology import Topology, declare, reader
+from bridge.errors import BrokerUnavailable
+from bridge.wire.envelope import Envelope, Received
+
+FINAL = frozenset({"succeeded", "failed", "rejected", "unknown"})
+
+
+class BusClient:
+    """`connection` is of a user with the role client (for commands) or observer (for events)."""
+
+    def __init__(self, connection: Connection, prefix: str, user: str) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._publisher = Publisher(connection)
+        self._user = user
+
+    async def send(self, channel: str, kind: str, fields: dict[str, Any]) -> str:
+        """Publish one command; returns its id. The broker has it when this returns."""
+        command_id = str(fields.get("command_id", uuid.uuid4()))
+        issued_at = datetime.now(UTC).isoformat()
+        body = {"command_id": command_id, "issued_at": issued_at} | fields
+        await self.send_raw(channel, kind, json.dumps(body).encode(), command_id)
+        return command_id
+
+    async def send_raw(self, channel: str, kind: str, body: bytes, correlation_id: str | None = None) -> None:
+        """Publish bytes as a command, whatever they are."""
+        await self.publish("commands", f"{channel}.{kind}", body, correlation_id)
+
+    async def publish(self, exchange: str, key: str, body: bytes, correlation_id: str | None = None) -> None:
+        """Publish bytes to one of the deployment's exchanges, named without its prefix."""
+        await self._publisher.publish(
+            Envelope(
+                exchange=f"{self._prefix}.{exchange}",
+                routing_key=key,
+                body=body,
+                headers={},
+                type="",
+                correlation_id=correlation_id,
+                timestamp=datetime.now(UTC).timestamp(),
+            )
+        )
+
+    async def listen(self, label: str, bindings: Sequence[tuple[str, str]]) -> Consumer:
+        """A queue of our own that lives as long as the connection, bound to (exchange, key) each."""
+        topology: Topology = reader(self._prefix, self._user, label, bindings, is_temporary=True)
+        await declare(self._connection, topology)
+        return Consumer(self._connection, topology.queues[0].name, prefetch=200)
+
+    async def results(self, label: str = "results") -> Consumer:
+        """Everything that is answered to this user."""
+        return await self.listen(label, [(f"{self._prefix}.results", f"{self._user}.#")])
+
+    async def command(self, channel: str, kind: str, fields: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """One command and its final result body. Raises BrokerUnavailable when the time is over."""
+        results = await self.results(f"once-{uuid.uuid4().hex[:8]}")
+        command_id = await self.send(channel, kind, fields)
+        try:
+            async with asyncio.timeout(seconds):
+                async for delivery in results:
+                    body: dict[str, Any] = json.loads(delivery.received.body)
+                    await delivery.ack()
+                    if body.get("command_id") == command_id and body["outcome"] in FINAL:
+                        return body
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"no outcome within {seconds:g} s; the command may still run") from error
+        finally:
+            await results.close()
+        raise BrokerUnavailable("the results ended")
+
+    async def follow(self, key: str) -> AsyncIterator[dict[str, Any]]:
+        """Event bodies whose routing key fits, from this moment on."""
+        events = await self.listen(f"tail-{uuid.uuid4().hex[:8]}", [(f"{self._prefix}.events", key)])
+        async for delivery in events:
+            yield read_body(delivery.received)
+            await delivery.ack()
+
+
+def user_of(url: str) -> str:
+    """The user a broker URL names; the broker takes `guest` where it names none."""
+    return unquote(urlsplit(url).username or "guest")
+
+
+def read_body(received: Received) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(received.body)
+    return body
+
+
+def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
+    """`name=value` words as fields. Everything stays text, as amounts should."""
+    fields: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        fields[name] = value
+    return fields

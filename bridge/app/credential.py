@@ -1,0 +1,56 @@
+"""Tries every secret a configuration points to, so that what is wrong shows at the start and all at once.
+
+What was read is judged and dropped. Findings name the option and the file, never the content.
+"""
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bridge.app.address import BROKER_SCHEMES, check, has_password
+from bridge.app.settings import Broker, Journal
+from bridge.app.source import Table
+from bridge.errors import ConfigInvalid, Finding
+
+
+def check_secret(at: str, read: Callable[[], object]) -> Iterator[Finding]:
+    """Findings of reading one secret, told at the option that points to it."""
+    try:
+        read()
+    except ConfigInvalid as invalid:
+        for finding in invalid.findings:
+            yield Finding(at, f"{finding.path}: {finding.found}", finding.expected)
+
+
+def check_broker(broker: Broker) -> Iterator[Finding]:
+    if (broker.url is None) == (broker.url_file is None):
+        found = "neither" if broker.url is None else "both"
+        yield Finding("broker", found, "one of url and url_file (AMQP_URL and AMQP_URL_FILE in the environment)")
+        return
+    at = "broker.url" if broker.url_file is None else "broker.url_file"
+    mistakes = tuple(check_secret(at, broker.read_urls))
+    yield from mistakes
+    urls = () if mistakes else broker.read_urls()
+    if not urls and not mistakes:
+        yield Finding(at, "nothing", "at least one URL")
+    for url in urls:
+        yield from check(at, url, BROKER_SCHEMES, broker.plain_hosts)
+
+
+def check_journal(journal: Journal, data_dir: Path) -> Iterator[Finding]:
+    yield from check_secret("journal.key_file", journal.read_key)
+    if journal.key_file.resolve().is_relative_to(data_dir.resolve()):
+        yield Finding("journal.key_file", str(journal.key_file), "a file outside data_dir: who copies one has both")
+
+
+def check_file_mode(path: Path | None, file: Table) -> Iterator[Finding]:
+    """A file with a password in it is a secret file."""
+    broker = file.get("broker")
+    url = broker.get("url") if isinstance(broker, dict) else None
+    urls = url if isinstance(url, list) else str(url or "").replace(",", " ").split()
+    if path is None or not any(isinstance(one, str) and has_password(one) for one in urls):
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        found = f"a password in a file of mode {mode:04o}"
+        yield Finding("broker.url", found, "url_file, AMQP_URL, or mode 0600 for this file (chmod 600)")

@@ -1,0 +1,319 @@
+"""`channel-bridge demo`: the whole life of state channels over a real RabbitMQ, before your eyes.
+
+A business client sends commands, two signers with keys of their own sign, an accounting consumer reads the
+events and keeps its own books. Three channels are served by one bridge, both roles of each: one with today's
+nodes' dialect, two with the legacy dialect of 2018 in its two profiles. At the end the books are compared
+with what the node says, and one line sums up. Exit code 0 only if everything was as promised.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from rich.console import Console
+
+from bridge.app.busclient import FINAL, BusClient
+from bridge.app.live import Board, describe
+from bridge.app.stage import ROLES, Act, Stage
+from bridge.broker.connection import Connection
+from bridge.broker.consumer import Consumer
+from bridge.errors import BridgeError
+
+STEP_SECONDS = 30.0
+PAYMENTS = 5
+SEED_KINDS = 26
+"""Example frames in the seed document, each of a kind of its own."""
+T = TypeVar("T")
+
+
+class DemoFailed(Exception):
+    """Something was not as promised; the sentence says what."""
+
+
+@dataclass
+class Audience:
+    """Everybody who listens: the shop's results, the accountant's events."""
+
+    board: Board
+    events: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    books: dict[str, int] = field(default_factory=dict)
+    """Channel to its own balance, kept from events alone."""
+
+    async def until(self, look: Callable[[], T | None], what: str) -> T:
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                while (found := look()) is None:
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError as error:
+            raise DemoFailed(f"waited {STEP_SECONDS:g} s for {what}") from error
+        return found
+
+    async def event(self, channel: str, name: str, what: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            return next((e for e in self.events if e["channel"] == channel and _name(e) == name), None)
+
+        return await self.until(look, what)
+
+    async def outcome(self, command_id: str) -> dict[str, Any]:
+        return await self.until(lambda: self.results.get(command_id), f"the outcome of {command_id}")
+
+    def take_event(self, body: dict[str, Any]) -> None:
+        self.events.append(body)
+        name, data = _name(body), body["data"]
+        kind = "sign" if body["family"] == "sign" else "event"
+        if name == "sign.requested":
+            self.board.counts["signing"] += 1
+        self.board.note(kind, f"{body['channel']}.{name}", describe(data))
+        self.board.set(body["channel"], latest=name, round=str(body["round"] or ""))
+        self._book(body["channel"], name, data)
+        self.changed.set()
+
+    def _book(self, channel: str, name: str, data: dict[str, Any]) -> None:
+        """The accountant's books: each fact once, by the sequence number the bridge gave it."""
+        if name in ("transfer.received", "deposit.acknowledged", "withdraw.acknowledged"):
+            self.books[channel] += int(data["own_change"] or 0)
+        elif name == "transfer.succeeded":
+            self.books[channel] -= int(data["amount"])
+        elif name == "deposit.succeeded":
+            self.books[channel] += int(data["amount"])
+        elif name == "withdraw.succeeded":
+            self.books[channel] -= int(data["amount"])
+        if channel in self.books:
+            self.board.set(channel, **{"own balance": f"{self.books[channel]:,}"})
+
+    def take_result(self, body: dict[str, Any]) -> None:
+        if body.get("command_id") and body["outcome"] in FINAL:
+            self.results[body["command_id"]] = body
+        code = f" {body['code']}" if body.get("code") else ""
+        self.board.note("result", f"{body['channel']}.{body['outcome']}", f"{body.get('command') or ''}{code}")
+        self.changed.set()
+
+
+def _name(event: dict[str, Any]) -> str:
+    return f"{event['family']}.{event['name']}"
+
+
+@dataclass
+class Shop:
+    """The business client: writes commands, waits for outcomes."""
+
+    client: BusClient
+    audience: Audience
+    outcomes: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, channel: str, kind: str, **fields: Any) -> str:
+        self.audience.board.note("command", f"{channel}.{kind}", json.dumps(fields)[:100])
+        return await self.client.send(channel, kind, {name.rstrip("_"): value for name, value in fields.items()})
+
+    async def run(self, channel: str, kind: str, expected: str = "succeeded", **fields: Any) -> dict[str, Any]:
+        """One command; its outcome must be the expected one."""
+        command_id = await self.send(channel, kind, **fields)
+        return await self.expect(command_id, expected)
+
+    async def expect(self, command_id: str, expected: str) -> dict[str, Any]:
+        result = await self.audience.outcome(command_id)
+        self.outcomes[command_id] = result["outcome"]
+        if expected not in (result["outcome"], result.get("code")):
+            raise DemoFailed(f"{result['channel']} {result['command']}: {result['outcome']} {result.get('code')}")
+        return result
+
+
+async def _perform(stage: Stage, shop: Shop, audience: Audience, act: Act) -> None:
+    """One channel's life: every flow of the seed, from both sides."""
+    board = audience.board
+    sides = {role: f"{act.name}-{role}" for role in ROLES}
+    accounts = {role: stage.accounts[name] for role, name in sides.items()}
+    for role, name in sides.items():
+        audience.books[name] = act.initiator_amount if role == "initiator" else act.responder_amount
+        board.set(name, dialect=act.node, state="opening")
+    for name in sides.values():
+        await audience.event(name, "info.open", f"{name} to open")
+        board.set(name, state="open")
+    for payer, payee in (ROLES, ROLES[::-1]):
+        for number in range(PAYMENTS):
+            fields = {"from_": accounts[payer], "to": accounts[payee], "amount": str(1000 + number)}
+            await shop.run(sides[payer], "transfer", **fields)
+    for role, other in (ROLES, ROLES[::-1]):
+        await shop.run(sides[role], "deposit", amount="500000")
+        await shop.run(sides[role], "withdraw", amount="200000")
+        said = "unknown" if act.profile == "seed" else "succeeded"
+        await shop.run(sides[role], "message", said, to=accounts[other], info=f"hello from the {role}")
+        await audience.event(sides[other], "message.received", "the message to arrive")
+    await _collide(shop, audience, sides, accounts)
+    too_much = {"from_": accounts["initiator"], "to": accounts["responder"], "amount": str(10**24)}
+    await shop.run(sides["initiator"], "transfer", "insufficient_balance", **too_much)
+    await shop.run(sides["initiator"], "query", what="balances")
+
+
+async def _collide(shop: Shop, audience: Audience, sides: dict[str, str], accounts: dict[str, str]) -> None:
+    """Both sides propose at once until the node calls it a conflict; the bridge tries again by itself."""
+    for _ in range(20):
+        sent = [
+            await shop.send(sides[role], "transfer", from_=accounts[role], to=accounts[other], amount="7")
+            for role, other in (ROLES, ROLES[::-1])
+        ]
+        for command_id in sent:
+            await shop.expect(command_id, "succeeded")
+        if any(e["channel"] in sides.values() and _name(e) == "conflict.reported" for e in audience.events):
+            return
+    raise DemoFailed("twenty crossing payments and no conflict")
+
+
+async def _close(shop: Shop, audience: Audience, act: Act) -> None:
+    closer, other = (act.initiator, act.responder) if act.profile != "late" else (act.responder, act.initiator)
+    await shop.run(closer, "shutdown")
+    await audience.event(other, "shutdown.acknowledged", f"{other} to see the close")
+    for name in (closer, other):
+        audience.board.set(name, state="closed")
+
+
+async def _compare_books(stage: Stage, shop: Shop, audience: Audience) -> None:
+    """The accountant's books, kept from events alone, against what the bridge says it knows."""
+    for act in stage.acts:
+        for role in ROLES:
+            name = f"{act.name}-{role}"
+            result = await shop.run(name, "query", what="balances")
+            told = int(result["data"]["balances"][stage.accounts[name]])
+            if told != audience.books[name]:
+                raise DemoFailed(f"{name}: the books say {audience.books[name]}, the channel {told}")
+
+
+async def _count_seed_kinds(stage: Stage) -> int:
+    """How many of the seed document's 26 kinds of frame the node saw in the seed's own dialect."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://127.0.0.1:{stage.node_port}/sim/frames", timeout=5)
+    return len(answer.json()["seed_kinds"])
+
+
+@asynccontextmanager
+async def _audience(stage: Stage, board: Board) -> AsyncIterator[tuple[Shop, Audience]]:
+    async with AsyncExitStack() as stack:
+        shop_side = await stack.enter_async_context(Connection(stage.url("shop"), "shop"))
+        books_side = await stack.enter_async_context(Connection(stage.url("accounting"), "accounting"))
+        audience = Audience(board)
+        client = BusClient(shop_side, stage.prefix, stage.user("shop"))
+        accountant = BusClient(books_side, stage.prefix, stage.user("accounting"))
+        names = [name for act in stage.acts for name in (act.initiator, act.responder)]
+        events = await accountant.listen("books", [(f"{stage.prefix}.events", f"{name}.#") for name in names])
+        results = await client.results()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        readers = [
+            group.create_task(_read(events, audience.take_event)),
+            group.create_task(_read(results, audience.take_result)),
+        ]
+        try:
+            yield Shop(client, audience), audience
+        finally:
+            for reader in readers:
+                reader.cancel()
+
+
+async def _read(consumer: Consumer, take: Callable[[dict[str, Any]], None]) -> None:
+    async for delivery in consumer:
+        take(json.loads(delivery.received.body))
+        await delivery.ack()
+
+
+async def _play(directory: Path | None, board: Board) -> str:
+    board.say("starting RabbitMQ, the simulated node, two signers and the bridge")
+    async with Stage(directory) as stage:
+        if not stage.is_least_privilege:
+            board.say("AMQP_URL is set: all parts share its user, least privilege is not shown")
+        async with _audience(stage, board) as (shop, audience):
+            watch = asyncio.create_task(_watch(stage))
+            try:
+                await _race(watch, _scenes(stage, shop, audience))
+            finally:
+                watch.cancel()
+            kinds = await _count_seed_kinds(stage)
+        return _sum_up(stage, shop, board, kinds)
+
+
+async def _scenes(stage: Stage, shop: Shop, audience: Audience) -> None:
+    audience.board.say("three channels, both roles of each: open, pay, deposit, withdraw, talk, collide")
+    async with asyncio.TaskGroup() as group:
+        for act in stage.acts:
+            group.create_task(_perform(stage, shop, audience, act))
+    audience.board.say("the accountant's books against the channels")
+    await _compare_books(stage, shop, audience)
+    audience.board.say("closing")
+    for act in stage.acts:
+        await _close(shop, audience, act)
+
+
+async def _watch(stage: Stage) -> None:
+    """A part that ends by itself ends the demo, with its last words."""
+    while True:
+        stage.check()
+        await asyncio.sleep(0.2)
+
+
+async def _race(watch: asyncio.Task[None], scenes: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(scenes)
+    try:
+        await asyncio.wait({watch, task}, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():
+            watch.result()
+        await task
+    finally:
+        task.cancel()
+
+
+def _sum_up(stage: Stage, shop: Shop, board: Board, kinds: int) -> str:
+    dialects = len({act.node for act in stage.acts})
+    endings = sorted(set(shop.outcomes.values()))
+    told = ", ".join(f"{sum(v == one for v in shop.outcomes.values())} {one}" for one in endings)
+    line = (
+        f"demo: ok  channels {len(stage.acts)} (both roles)  dialects {dialects}  commands {board.counts['command']}"
+        f"  outcomes {len(shop.outcomes)} ({told})  sign requests {board.counts['signing']}"
+        f"  events {board.counts['event'] + board.counts['sign']}  seed frames {kinds} of {SEED_KINDS}"
+    )
+    if kinds != SEED_KINDS:
+        raise DemoFailed(f"only {kinds} of {SEED_KINDS} kinds of seed frame were seen")
+    return line
+
+
+def play(directory: Path | None) -> int:
+    """Runs the demo; returns the exit code. Ctrl-C cleans up and gives 130."""
+    console = Board().console
+
+    async def main() -> str:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # inside a task
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        with Board(console) as board:
+            return await _play(directory, board)
+
+    try:
+        line = asyncio.run(main())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("demo: stopped", highlight=False)
+        return 130
+    except BaseExceptionGroup as group:
+        return _fail(console, _leaf(group))
+    except (DemoFailed, BridgeError, RuntimeError) as error:
+        return _fail(console, error)
+    console.print(line, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _leaf(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+def _fail(console: Console, error: BaseException) -> int:
+    console.print(f"demo: failed  {type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
+    return 1

@@ -1,0 +1,196 @@
+"""The bus's side doors: commands and sign replies from their queues into the journal and the workers.
+
+A command is acked once it is journaled (F1), or once its refusal and its dead letter are in the outbox, never
+before. A reply is acked once the step that used it is committed. Whatever one message holds, the next is read.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bridge.app.contract import Names
+from bridge.app.relay import Relay
+from bridge.app.worker import Replied, Worker
+from bridge.broker.consumer import Consumer, Delivery
+from bridge.channel.command import Command, Query
+from bridge.channel.effect import RefuseReply
+from bridge.channel.identifier import ChannelName, CommandId, SignRequestId
+from bridge.errors import BodyError, Code
+from bridge.journal.journal import Journal
+from bridge.journal.record import Batch, InboxRow, NewOutbox
+from bridge.wire.envelope import Envelope, Received
+from bridge.wire.incoming import body_hash, read_command, read_sign_reply
+from bridge.wire.result import (
+    refused_reply_envelope,
+    rejection_envelopes,
+    repeated_envelopes,
+    status_envelopes,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much may wait in the journal before a command is refused with `channel_busy`."""
+
+    per_channel: int = 1000
+    total: int = 20_000
+
+
+class CommandIntake:
+    def __init__(
+        self,
+        names: Names,
+        workers: Mapping[ChannelName, Worker],
+        journal: Journal,
+        relay: Relay,
+        clock: Callable[[], float],
+        limit: Backlog,
+    ) -> None:
+        self._names = names
+        self._workers = workers
+        self._journal = journal
+        self._relay = relay
+        self._clock = clock
+        self._limit = limit
+
+    async def run(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            await self.handle(delivery)
+
+    async def handle(self, delivery: Delivery) -> None:
+        received = delivery.received
+        try:
+            channel, command = read_command(
+                received, channels=self._workers, now=datetime.fromtimestamp(self._clock(), UTC)
+            )
+            await self._accept(received, channel, command)
+        except BodyError as error:
+            await self._reject(received, error)
+        await delivery.ack()
+
+    async def _accept(self, received: Received, channel: ChannelName, command: Command | Query) -> None:
+        digest = body_hash(received)
+        known = await self._journal.find_command(CommandId(command.command_id))
+        if known is not None:
+            await self._repeat(received, known, digest)
+            return
+        await self._check_backlog(channel, command)
+        row = self._row(received, channel, command, digest)
+        await self._journal.commit(Batch(add_inbox=(row,)))
+        log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
+        worker = self._workers[channel]
+        if isinstance(command, Query):
+            worker.ask(row)
+        else:
+            worker.line_grew()
+
+    def _row(self, received: Received, channel: ChannelName, command: Command | Query, digest: str) -> InboxRow:
+        assert received.user_id is not None  # noqa: S101  # read_command refuses a command without
+        return InboxRow(
+            command_id=CommandId(command.command_id),
+            channel=channel,
+            kind=command.kind,
+            author=received.user_id,
+            body_hash=digest,
+            body=received.body,
+            reply_to=received.reply_to,
+            correlation_id=received.correlation_id,
+            received_at=self._clock(),
+            status="running" if isinstance(command, Query) else "journaled",
+        )
+
+    async def _check_backlog(self, channel: ChannelName, command: Command | Query) -> None:
+        if isinstance(command, Query):
+            return
+        waiting = await self._journal.backlog()
+        if waiting.get(channel, 0) >= self._limit.per_channel or sum(waiting.values()) >= self._limit.total:
+            raise BodyError(Code.CHANNEL_BUSY, "too many commands of this channel wait already")
+
+    async def _repeat(self, received: Received, known: InboxRow, digest: str) -> None:
+        """An id we have met. The same command again gets what is known of it; any other is refused."""
+        if known.author != received.user_id:
+            raise BodyError(Code.FORBIDDEN, "this command_id is not yours to use", "command_id")
+        if known.body_hash != digest:
+            raise BodyError(Code.IDEMPOTENCY_CONFLICT, "another command was given under this command_id", "command_id")
+        await store(self._journal, self._relay, known.author, self._repeat_answer(received, known))
+
+    def _repeat_answer(self, received: Received, known: InboxRow) -> tuple[Envelope, ...]:
+        prefix, type_prefix = self._names.prefix, self._names.event_type_prefix
+        address = {"reply_to": received.reply_to, "correlation_id": received.correlation_id}
+        if known.outcome is not None:
+            return repeated_envelopes(
+                prefix, known.author, known.outcome, **address, at=self._clock(), type_prefix=type_prefix
+            )
+        return status_envelopes(
+            prefix,
+            known.author,
+            ChannelName(known.channel),
+            CommandId(known.command_id),
+            known.kind,
+            known.status,
+            **address,
+            at=self._clock(),
+            type_prefix=type_prefix,
+        )
+
+    async def _reject(self, received: Received, error: BodyError) -> None:
+        """The refusal and the raw bytes, both in the outbox before the ack: neither can be lost any more."""
+        log.info("command_rejected", extra={"code": error.code.value, "path": error.path})
+        envelopes = rejection_envelopes(
+            self._names.prefix, received, error, at=self._clock(), type_prefix=self._names.event_type_prefix
+        )
+        await store(self._journal, self._relay, received.user_id or "_", envelopes)
+
+
+async def store(journal: Journal, relay: Relay, author: str, envelopes: Iterable[Envelope]) -> None:
+    """Answers that belong to no channel's state: durable in the outbox, then on their way."""
+    outbox = tuple(NewOutbox(f"results/{author}", envelope) for envelope in envelopes)
+    relay.add(await journal.commit(Batch(outbox=outbox)))
+
+
+class ReplyIntake:
+    def __init__(
+        self,
+        names: Names,
+        workers: Mapping[ChannelName, Worker],
+        journal: Journal,
+        relay: Relay,
+        clock: Callable[[], float],
+    ) -> None:
+        self._names = names
+        self._workers = workers
+        self._journal = journal
+        self._relay = relay
+        self._clock = clock
+
+    async def run(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            await self.handle(delivery)
+
+    async def handle(self, delivery: Delivery) -> None:
+        received = delivery.received
+        author = received.user_id or "_"
+        try:
+            account, channel, reply = read_sign_reply(received)
+        except BodyError as error:
+            envelopes = rejection_envelopes(
+                self._names.prefix, received, error, at=self._clock(), type_prefix=self._names.event_type_prefix
+            )
+            await store(self._journal, self._relay, author, envelopes)
+            await delivery.ack()
+            return
+        worker = self._workers.get(channel)
+        if worker is not None and worker.terms.own == account:
+            worker.reply(Replied(author, reply, delivery.ack))
+            return
+        refusal = RefuseReply(
+            SignRequestId(reply.sign_request_id), author, Code.SIGN_REQUEST_UNKNOWN, "no such channel for this account"
+        )
+        envelope = refused_reply_envelope(
+            self._names.prefix, author, channel, refusal, at=self._clock(), type_prefix=self._names.event_type_prefix
+        )
+        await store(self._journal, self._relay, author, [envelope])
+        await delivery.ack()

@@ -1,0 +1,141 @@
+"""From the outbox to the broker: every row until it is confirmed, each lane in order.
+
+A lane is what must stay in order among itself (one channel's events, one author's results). Its rows go out
+one after the other; many lanes go out side by side. A row leaves the journal only after the broker's confirm
+(F7), so a crash in between publishes it again with the same id and body.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from bridge.errors import BrokerUnavailable
+from bridge.journal.journal import Journal
+from bridge.journal.record import OutboxRow
+from bridge.wire.envelope import Envelope
+
+log = logging.getLogger(__name__)
+
+PAGE = 1000
+FIRST_WAIT, LONGEST_WAIT = 0.2, 8.0
+
+
+class Publishes(Protocol):
+    async def publish(self, envelope: Envelope) -> None:
+        """Returns when the broker has taken it; raises BrokerUnavailable otherwise."""
+        ...
+
+
+class Relay:
+    """May be given the same row once only. Keeps order per lane, not across lanes."""
+
+    def __init__(self, journal: Journal, publisher: Publishes) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._lanes: dict[str, deque[OutboxRow]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._confirmed: list[int] = []
+        self._wake = asyncio.Event()
+        self._rows = 0
+        self._bytes = 0
+        self._error: BaseException | None = None
+        self._stuck: set[str] = set()
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Rows and bytes that wait for their confirm."""
+        return self._rows, self._bytes
+
+    async def load(self) -> None:
+        """What an earlier process left: first, before any new row."""
+        after = 0
+        while rows := await self._journal.outbox(after, PAGE):
+            self.add(rows)
+            after = rows[-1].id
+
+    def add(self, rows: Iterable[OutboxRow]) -> None:
+        for row in rows:
+            self._rows += 1
+            self._bytes += len(row.envelope.body)
+            lane = self._lanes.get(row.lane)
+            if lane is not None:
+                lane.append(row)
+                continue
+            self._lanes[row.lane] = deque([row])
+            task = asyncio.create_task(self._drain(row.lane), name=f"lane {row.lane}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = error
+            self._wake.set()
+
+    async def _drain(self, name: str) -> None:
+        lane = self._lanes[name]
+        while lane:
+            await self._publish(lane[0])
+            row = lane.popleft()
+            self._rows -= 1
+            self._bytes -= len(row.envelope.body)
+            self._confirmed.append(row.id)
+            self._wake.set()
+        del self._lanes[name]
+
+    async def _publish(self, row: OutboxRow) -> None:
+        """Until it is confirmed. Whatever went wrong, the row stays and is tried again, ever more slowly.
+
+        A copy to a reply address is an extra: whoever waited there may be gone, and it is tried once.
+        """
+        if not row.envelope.mandatory:
+            with suppress(BrokerUnavailable):
+                await self._try(row)
+            return
+        waits = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
+        async for attempt in AsyncRetrying(retry=retry_if_exception_type(BrokerUnavailable), wait=waits):
+            with attempt:
+                await self._try(row)
+
+    async def _try(self, row: OutboxRow) -> None:
+        try:
+            await self._publisher.publish(row.envelope)
+        except BrokerUnavailable as error:
+            if row.lane not in self._stuck:
+                self._stuck.add(row.lane)
+                log.warning("publish_waits", extra={"lane": row.lane, "error": str(error)})
+            raise
+        self._stuck.discard(row.lane)
+
+    async def run(self) -> None:
+        """Forget confirmed rows, many in one commit. Ends only with an error or by cancellation."""
+        while True:
+            await self._wake.wait()
+            if self._error is not None:
+                raise self._error
+            await self._forget()
+
+    async def _forget(self) -> None:
+        self._wake.clear()
+        confirmed, self._confirmed = self._confirmed, []
+        if confirmed:
+            await self._journal.mark_published(confirmed)
+
+    async def flush(self, seconds: float) -> bool:
+        """Wait until nothing waits any more; False when the time ran out first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(set(self._tasks))
+        await self._forget()
+        return not self._lanes
+
+    async def close(self) -> None:
+        for task in set(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

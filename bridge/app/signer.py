@@ -1,0 +1,94 @@
+"""`channel-bridge signer`: a process of its own that holds keys, reads sign requests and writes replies.
+
+A request is acked once its reply is confirmed by the broker, so a crash in between brings it again; the same
+request gives the same reply (Ed25519 is deterministic), and the bridge uses one. What to sign is
+`bridge.signing`'s business; this file only carries it.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from bridge.app.clock import SteadyClock
+from bridge.broker.connection import Connection
+from bridge.broker.consumer import Consumer, Delivery
+from bridge.broker.publisher import Publisher
+from bridge.channel.identifier import Account, ChannelName
+from bridge.errors import BodyError, BrokerUnavailable
+from bridge.signing.signer import Signer
+from bridge.wire.incoming import read_sign_request
+from bridge.wire.outgoing import sign_reply_envelope
+
+log = logging.getLogger(__name__)
+
+
+class SignerService:
+    """Serves every account the signer has a key for, each from its own queue."""
+
+    def __init__(self, prefix: str, signer: Signer, urls: list[str], clock: Callable[[], float] | None = None) -> None:
+        self._prefix = prefix
+        self._signer = signer
+        self._urls = urls
+        self._clock = clock or SteadyClock()
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begins to stop. May be called twice; does not block."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        async with Connection(self._urls, "signer") as connection, asyncio.TaskGroup() as group:
+            publisher = Publisher(connection)
+            consumers = [
+                Consumer(connection, f"{self._prefix}.sign-requests.{account}", source=f"{self._prefix}.sign-requests")
+                for account in self._signer.accounts
+            ]
+            tasks = [group.create_task(self._consume(consumer, publisher)) for consumer in consumers]
+            self.ready.set()
+            log.info("signer_ready", extra={"accounts": len(consumers)})
+            await self._stopping.wait()
+            for consumer in consumers:
+                await consumer.close()
+            for task in tasks:
+                task.cancel()
+
+    async def _consume(self, consumer: Consumer, publisher: Publisher) -> None:
+        async for delivery in consumer:
+            try:
+                await self._answer(delivery, publisher)
+            except BrokerUnavailable as error:
+                # Not acked: the request comes again with the next connection.
+                log.warning("reply_not_published", extra={"error": str(error)})
+
+    async def _answer(self, delivery: Delivery, publisher: Publisher) -> None:
+        try:
+            request = read_sign_request(delivery.received)
+        except BodyError as error:
+            log.error("sign_request_unreadable", extra={"code": error.code.value, "path": error.path})  # noqa: TRY400
+            await delivery.reject()
+            return
+        reply = self._signer.answer(request)
+        log.info(
+            "sign_request_answered",
+            extra={
+                "channel": request.channel,
+                "tag": request.tag,
+                "sign_request_id": request.sign_request_id,
+                "refused": reply.refusal is not None,
+            },
+        )
+        envelope = sign_reply_envelope(
+            self._prefix, Account(request.account), ChannelName(request.channel), reply, at=self._clock()
+        )
+        await publisher.publish(envelope)
+        await delivery.ack()
+
+
+async def serve(service: SignerService) -> None:
+    """Runs a signer until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    await service.run()

@@ -1,0 +1,302 @@
+"""One channel, one task: takes inputs one at a time, decides, commits, performs.
+
+The order never changes: `step` first, then one durable commit of the new state with everything it publishes,
+then the outside learns of it (the delivery is acked, the frame is written, the relay is woken). If the commit
+fails nothing of the step happens and the whole service stops.
+
+The node's reader only appends here; it never waits for the bus.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from bridge.app.contract import Contract
+from bridge.app.relay import Relay
+from bridge.channel.command import COMMANDS, Query
+from bridge.channel.effect import Conclude, Effect, Reconnect, Rest, Send
+from bridge.channel.identifier import CommandId, SignRequestId
+from bridge.channel.input import (
+    BadReply,
+    CommandDue,
+    FrameRejected,
+    Input,
+    LinkDown,
+    LinkFailed,
+    LinkUp,
+    QueryDue,
+    SignReplied,
+    TakenOver,
+    Ticked,
+)
+from bridge.channel.request import NodeRequest
+from bridge.channel.state import Stage, State
+from bridge.channel.step import next_wake, step
+from bridge.channel.terms import Dialect, Terms
+from bridge.errors import FrameError, NodeUnavailable, Outcome
+from bridge.journal.journal import Journal
+from bridge.journal.record import InboxRow
+from bridge.node.link import Address, Link
+from bridge.wire.body import SignReplyBody
+from bridge.wire.codec import codec_for
+from bridge.wire.dialect import Resume
+from bridge.wire.verdict import assess
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A sign reply as it came: judged only when its turn comes, against the request open then."""
+
+    author: str
+    reply: SignReplyBody
+    settled: Callable[[], Awaitable[object]]
+    """Acks the delivery. Called after the commit, so a crash before it brings the reply again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A frame as it came from the socket."""
+
+    text: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LineGrew:
+    """The journal holds a new command of this channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A journaled query."""
+
+    row: InboxRow
+
+
+Item = Replied | Text | LineGrew | Asked | LinkUp | LinkDown | LinkFailed
+
+
+class Worker:
+    """`node_url` is the WebSocket's. Create with `await Worker.load(...)`, then `run()` until cancelled."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        node_url: str,
+        state: State,
+        contract: Contract,
+        journal: Journal,
+        relay: Relay,
+        clock: Callable[[], float],
+    ) -> None:
+        self.terms = terms
+        self.state = state
+        self._node_url = node_url
+        self._contract = contract
+        self._journal = journal
+        self._relay = relay
+        self._clock = clock
+        self._codec = codec_for(terms.dialect)
+        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._rows: dict[str, InboxRow] = {}
+        self._line_grew = True
+        self._decided_at = 0.0
+        self._moved = asyncio.Event()
+        self._is_losing = False
+        self.link = Link(self.address, self)
+
+    # --- what the outside gives; none of these blocks ---------------------------------------------------
+
+    def link_up(self, resumed: bool) -> None:
+        self._items.put_nowait(LinkUp(resumed))
+
+    def received(self, text: str | bytes) -> None:
+        self._items.put_nowait(Text(text))
+
+    def link_down(self, code: int, reason: str) -> None:
+        self._is_losing = True
+        self._items.put_nowait(LinkDown(code, reason))
+
+    def link_failed(self, attempts: int, reason: str) -> None:
+        self._items.put_nowait(LinkFailed(attempts, reason))
+
+    def line_grew(self) -> None:
+        self._items.put_nowait(LineGrew())
+
+    def ask(self, row: InboxRow) -> None:
+        self._items.put_nowait(Asked(row))
+
+    def reply(self, replied: Replied) -> None:
+        self._items.put_nowait(replied)
+
+    async def drained(self) -> None:
+        """Returns once everything given so far was decided on and committed."""
+        await self._items.join()
+
+    async def settled(self) -> None:
+        """Returns once no signature of ours waits for its outcome."""
+        while self.state.operation is not None and self.state.operation.stage is Stage.SIGNED_SENT:
+            await self._moved.wait()
+
+    # --- the loop ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take over, keep the link, and work. Ends by cancellation, or with the error that halts the channel."""
+        await self._take_over()
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(self.link.run(), name=f"link {self.terms.name}")
+            try:
+                await self._work()
+            finally:
+                keeper.cancel()
+
+    async def _take_over(self) -> None:
+        """What an earlier owner left: its command in flight, and queries nobody answered."""
+        for row in await self._journal.running(self.terms.name):
+            self._rows[row.command_id] = row
+            if row.kind == Query.kind:
+                self._items.put_nowait(Asked(row))
+        await self._decide(TakenOver())
+
+    async def _work(self) -> None:
+        while True:
+            await self._take_line()
+            item = await self._next()
+            if item is None:
+                await self._decide(Ticked())
+                continue
+            try:
+                await self._handle(item)
+            finally:
+                self._items.task_done()
+
+    async def _next(self) -> Item | None:
+        """What comes next; None when time itself has something to say first."""
+        wake = next_wake(self.terms, self.state, self._decided_at)
+        if wake is None:
+            return await self._items.get()
+        try:
+            async with asyncio.timeout(max(0.0, wake - self._clock())):
+                return await self._items.get()
+        except TimeoutError:
+            return None
+
+    async def _handle(self, item: Item) -> None:
+        match item:
+            case Text(text):
+                await self._decide(self._decode(text))
+            case Replied():
+                await self._judge(item)
+            case LineGrew():
+                self._line_grew = True
+            case Asked(row):
+                self._rows[row.command_id] = row
+                await self._decide(QueryDue(Query.model_validate_json(row.body)))
+            case LinkDown():
+                await self._decide(item)
+                self._is_losing = False
+                self._tell_moved()
+            case LinkUp() | LinkFailed():
+                await self._decide(item)
+
+    async def _take_line(self) -> None:
+        """Give the head of the line to `step` whenever nothing of ours is beyond it."""
+        while self._line_grew and self.state.operation is None:
+            row = await self._journal.next_command(self.terms.name)
+            if row is None:
+                self._line_grew = False
+                return
+            self._rows[row.command_id] = row
+            command = COMMANDS[row.kind].model_validate_json(row.body)
+            assert not isinstance(command, Query)  # noqa: S101  # queries are never put in the line
+            await self._decide(CommandDue(command), began=row.command_id)
+
+    def _decode(self, text: str | bytes) -> Input:
+        try:
+            return self._codec.decode(text)
+        except FrameError as error:
+            log.warning("frame_rejected", extra={"channel": self.terms.name, "reason": error.reason})
+            return FrameRejected(reason=error.reason, raw=error.excerpt)
+
+    async def _judge(self, replied: Replied) -> None:
+        """A reply to the open request is checked; any other is only told that it is not open."""
+        opened = self.state.open_request
+        sign_request_id = SignRequestId(replied.reply.sign_request_id)
+        if opened is not None and opened.sign_request_id == sign_request_id:
+            verdict = assess(self.terms, opened.transaction, replied.reply)
+        else:
+            verdict = BadReply("the request is not open")
+        await self._decide(SignReplied(sign_request_id, replied.author, verdict))
+        await replied.settled()
+
+    async def _decide(self, input_: Input, began: str | None = None) -> None:
+        """Decide, commit, perform. `began`: the command that leaves the journal's line with this step."""
+        now = self._decided_at = self._clock()
+        state, effects = step(self.terms, self.state, input_, now)
+        if state == self.state and not effects and began is None:
+            return
+        batch, draft = self._contract.compose(state, effects, self._rows, now)
+        if began is not None:
+            batch = replace(batch, mark_inbox=((CommandId(began), "running", None), *batch.mark_inbox))
+        rows = await self._journal.commit(batch)
+        self._contract.settle(draft)
+        self.state = state
+        self._tell_moved()
+        self._forget_ended(effects)
+        self._relay.add(rows)
+        await self._perform(effects)
+
+    def _tell_moved(self) -> None:
+        """Wakes whoever waits for the state to change; each waits for the next change only."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _forget_ended(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            if isinstance(effect, Conclude) and effect.outcome is not Outcome.IN_DOUBT:
+                self._rows.pop(effect.command_id, None)
+
+    async def _perform(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(request):
+                    await self._send(request)
+                case Reconnect(reason):
+                    await self.link.reconnect(reason)
+                case Rest():
+                    await self.link.rest()
+                case _:
+                    pass  # published or stored with the commit
+
+    async def _send(self, request: NodeRequest) -> None:
+        """A frame that cannot be written is not repeated: `LinkDown` follows, and then the state is asked."""
+        try:
+            await self.link.send(self._codec.encode(request))
+        except NodeUnavailable as error:
+            log.info("frame_not_sent", extra={"channel": self.terms.name, "error": str(error)})
+
+    # --- what the link asks -----------------------------------------------------------------------------
+
+    async def address(self) -> tuple[Address, bool]:
+        """Where to connect, and with what: read from the journal at each try, the node may have rotated it.
+
+        Answers only once the loss of the last socket was decided on, and not at all for a channel that is
+        over: to connect on yesterday's belief would open a new channel.
+        """
+        while self._is_losing or self.state.is_over:
+            await self._moved.wait()
+        resume = await self._resume() if self.state.is_resumable else None
+        query = self._codec.query(self.terms, resume)
+        return Address(self._node_url, query), resume is not None
+
+    async def _resume(self) -> Resume | None:
+        record = await self._journal.load(self.terms.name)
+        if record is None or self.state.channel_id is None:
+            return None
+        if self.terms.dialect is Dialect.JSON_RPC:
+            return None if record.fsm_id is None else Resume(self.state.channel_id, fsm_id=record.fsm_id)
+        if record.cosigned is None:
+            return None
+        return Resume(self.state.channel_id, offchain_tx=record.cosigned)

@@ -1,0 +1,103 @@
+"""The command line: exit codes, findings, and no secret on the screen."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bridge import __version__
+from bridge.app.cli import WRONG_CONFIG, app
+from bridge.signing.key import read_key
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A small configuration without a mistake."""
+    key = tmp_path / "journal.key"
+    assert run(app, ["secret", str(key)]).exit_code == 0
+    initiator, responder = (run(app, ["keygen", str(tmp_path / name)]).output.strip() for name in ("a", "b"))
+    path = tmp_path / "bridge.toml"
+    path.write_text(
+        f"""
+        data_dir = "data"
+        journal.key_file = "{key}"
+        broker.url_file = "{tmp_path / "url"}"
+        [nodes.main]
+        url = "ws://127.0.0.1:3014/channel"
+        network_id = "ae_dev"
+        [[channels]]
+        name = "acme-7"
+        node = "main"
+        role = "initiator"
+        initiator = "{initiator}"
+        responder = "{responder}"
+        initiator_amount = 1000
+        responder_amount = 500
+        [[users]]
+        name = "shop"
+        role = "client"
+        channels = ["acme-7"]
+        """
+    )
+    url = tmp_path / "url"
+    url.touch(mode=0o600)
+    url.write_text("amqp://bridge:hunter2@127.0.0.1:5672/")
+    return path
+
+
+def test_the_version_is_printed() -> None:
+    assert run(app, ["version"]).output.strip() == __version__
+
+
+def test_a_good_configuration_is_told_so(config: Path) -> None:
+    result = run(app, ["config", "check", "-c", str(config)])
+    assert (result.exit_code, result.output.strip()) == (0, "ok: 1 channels on 1 nodes")
+
+
+def test_a_bad_configuration_prints_every_mistake_and_exits_78(config: Path) -> None:
+    """All at once, each with its path: nobody mends a file one error at a time."""
+    text = config.read_text().replace("initiator_amount = 1000", "initiator_amount = -1").replace("[nodes.main]", "[nodes.other]")
+    config.write_text(text.replace('role = "client"', 'role = "king"'))
+    result = run(app, ["config", "check", "-c", str(config)])
+    assert result.exit_code == WRONG_CONFIG
+    for path in ("channels[0].initiator_amount", "channels[0].node", "users[0].role"):
+        assert path in result.output
+
+
+def test_what_is_in_force_is_shown_without_secrets(config: Path) -> None:
+    result = run(app, ["config", "show", "-c", str(config)])
+    assert result.exit_code == 0
+    assert json.loads(result.output)["prefix"] == "channels"
+    assert "hunter2" not in result.output
+
+
+def test_a_key_is_written_for_its_owner_only_and_never_over_another(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    result = run(app, ["keygen", str(path)])
+    assert result.output.strip() == read_key(path).account
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert run(app, ["keygen", str(path)]).exit_code != 0
+
+
+def test_the_topology_is_shown_without_a_broker(config: Path) -> None:
+    result = run(app, ["topology", "show", "-c", str(config), "--json"])
+    names = {queue["name"] for queue in json.loads(result.output)["queues"]}
+    assert {"channels.commands", "channels.sign-replies", "channels.events.log"} <= names
+
+
+def test_the_users_rights_are_printed_as_definitions(config: Path) -> None:
+    """One document for the broker's first start; passwords only as hashes."""
+    result = run(app, ["topology", "permissions", "-c", str(config)])
+    document = json.loads(result.output)
+    assert [user["name"] for user in document["users"]] == ["shop"]
+    assert document["topic_permissions"]
+
+
+def test_no_broker_is_an_exit_code_not_a_traceback(config: Path) -> None:
+    """Nothing listens there."""
+    result = run(app, ["topology", "apply", "-c", str(config)])
+    assert result.exit_code in (1, 76)
+    assert "hunter2" not in result.output

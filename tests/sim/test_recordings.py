@@ -1,0 +1,55 @@
+"""The simulated node against recordings of a real one: the same client side, the same frames in the same order.
+
+Compared per socket; the real node gives no order between two sockets. Every difference that is known and accepted
+stands in `DIFFERENCES` with its reason; one that no longer occurs fails the test, as does any other.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.sim.client import running
+from tests.sim.recording import Replay, Session, blur
+
+RECORDINGS = ("open", "smoke", "idle", "conflict", "refuse", "second_client", "wrong_fsm")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where the simulated node says something else."""
+
+    recording: str
+    session: str
+    place: int | str
+    """Index of the frame on its socket, or `closed`."""
+    reason: str
+
+
+DIFFERENCES: tuple[Difference, ...] = ()
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+async def test_node_says_what_the_real_one_said(name: str) -> None:
+    """A bridge proved on the simulated node is proved on the real one only if both say the same."""
+    async with running() as node:
+        replay = Replay(node, name)
+        await replay.play()
+    found = {(session.name, place): said for session in replay.sessions for place, said in compare(session).items()}
+    known = {(known.session, known.place) for known in DIFFERENCES if known.recording == name}
+    assert {key: said for key, said in found.items() if key not in known} == {}
+    assert known <= found.keys(), "a listed difference no longer occurs: take it off the list"
+
+
+def compare(session: Session) -> dict[int | str, tuple[Any, Any]]:
+    """What was recorded and what was said, wherever they differ."""
+    recorded, said = [blur(frame) for frame in session.expected], [blur(frame) for frame in session.party.seen]
+    length = max(len(recorded), len(said))
+    recorded += [None] * (length - len(recorded))
+    said += [None] * (length - len(said))
+    places: dict[int | str, tuple[Any, Any]] = {
+        place: pair for place, pair in enumerate(zip(recorded, said, strict=True)) if pair[0] != pair[1]
+    }
+    if session.closed != session.party.closed:
+        places["closed"] = (session.closed, session.party.closed)
+    return places
