@@ -57,15 +57,16 @@ class BusClient:
             )
         )
 
-    async def listen(self, label: str, bindings: Sequence[tuple[str, str]]) -> Consumer:
-        """A queue of our own that lives as long as the connection, bound to (exchange, key) each."""
-        topology: Topology = reader(self._prefix, self._user, label, bindings, is_temporary=True)
+    async def listen(self, label: str, bindings: Sequence[tuple[str, str]], *, is_temporary: bool = True) -> Consumer:
+        """A queue of our own bound to (exchange, key) each. A temporary one lives as long as the connection."""
+        topology: Topology = reader(self._prefix, self._user, label, bindings, is_temporary=is_temporary)
         await declare(self._connection, topology)
         return Consumer(self._connection, topology.queues[0].name, prefetch=200)
 
-    async def results(self, label: str = "results") -> Consumer:
+    async def results(self, label: str = "results", *, is_temporary: bool = True) -> Consumer:
         """Everything that is answered to this user."""
-        return await self.listen(label, [(f"{self._prefix}.results", f"{self._user}.#")])
+        bindings = [(f"{self._prefix}.results", f"{self._user}.#")]
+        return await self.listen(label, bindings, is_temporary=is_temporary)
 
     async def command(self, channel: str, kind: str, fields: dict[str, Any], seconds: float) -> dict[str, Any]:
         """One command and its final result body. Raises BrokerUnavailable when the time is over."""

@@ -7,6 +7,7 @@
 A timeout after a signature left us is never `failed`. The proofs are those of guarantees.md section 2.
 """
 
+from hashlib import blake2b
 from typing import assert_never
 
 from bridge.channel.check import OWN_TAGS, check_command, check_frame, moves
@@ -101,9 +102,19 @@ def lapse(turn: Turn, opened: OpenRequest) -> Turn:
 def void(turn: Turn, operation: Operation) -> Turn:
     """The attempt came to nothing and no signature left us: the command waits at the head of its line again."""
     pause = min(max(turn.state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+    not_before = turn.now + pause * (0.5 + _spread(turn))
     return turn.set(pause=pause).set_operation(
-        stage=Stage.JOURNALED, since=turn.now, not_before=turn.now + pause, request_id=None, transaction=None
+        stage=Stage.JOURNALED, since=turn.now, not_before=not_before, request_id=None, transaction=None
     )
+
+
+def _spread(turn: Turn) -> float:
+    """Between 0 and 1, another for each side and attempt: two sides that met must not meet again in step.
+
+    Drawn from what the state counts anyway, so that the same step still gives the same result.
+    """
+    mark = f"{turn.terms.name}:{turn.state.next_request}:{turn.state.round}"
+    return int.from_bytes(blake2b(mark.encode(), digest_size=4).digest(), "big") / 2**32
 
 
 def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -> Turn:

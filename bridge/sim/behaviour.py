@@ -119,7 +119,9 @@ def _lose_peer(fsm: Fsm) -> None:
         return
     fsm.peer = None
     fsm.inform("peer_disconnected")
-    if isinstance(fsm.state, AwaitingSignature | HalfSigned):
+    running = AwaitingSignature | HalfSigned | AwaitingLock
+    # A deposit that waits for the chain is void here too, though it may yet be mined (recorded).
+    if isinstance(fsm.state, running) and fsm.state.operation.kind is not Kind.CREATE:
         fsm.open_up(announce=False)
 
 

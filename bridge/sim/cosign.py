@@ -10,12 +10,17 @@ from bridge.sim.fsm import Fsm
 from bridge.sim.report import OnChain
 from bridge.wire import transaction
 
+MAX_META_BYTES = 65_200
+"""More than this beside an update does not reach the peer, nor does anything after it (observed.md, Errors)."""
+
 
 def send(fsm: Fsm, operation: Operation) -> None:
     """Our signature goes to the peer."""
     if operation.kind is Kind.CREATE and fsm.parties is not None:
         payer, nonce = fsm.parties.initiator, transaction.fields(operation.inner)[1]["nonce"]
         fsm.find_channel(transaction.channel_id(payer, int(str(nonce)), fsm.parties.responder))
+    if sum(len((update.data or "").encode()) for update in operation.updates) > MAX_META_BYTES:
+        fsm.is_blocked = True
     fsm.go(HalfSigned(operation))
     fsm.tell(Proposed(operation))
 

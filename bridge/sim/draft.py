@@ -14,6 +14,7 @@ from bridge.channel.terms import Dialect, Role, SigningForm
 from bridge.channel.transaction import Kind, Update
 from bridge.sim.balance import Balances, Parties, state_hash
 from bridge.sim.parameter import Opening
+from bridge.sim.request import INTERNAL_ERROR, RequestRefused
 from bridge.wire import transaction
 
 GAS_PRICE = 10**9
@@ -187,8 +188,12 @@ class Draft:
         return Operation(kind, inner, self.round + 1, after, updates, fee=paid)
 
     def close(self, closer: Role, nonce: int, fee: int | None) -> Operation:
+        """Raises RequestRefused for a fee above all that is in the channel."""
+
         def values(paid: int) -> dict[str, object]:
             finals = self.balances.share_fee(paid)
+            if min(finals.initiator, finals.responder) < 0:
+                raise RequestRefused(INTERNAL_ERROR)  # the two cannot pay the fee together
             return {
                 "channel_id": self.channel_id,
                 "from_id": self.parties.account(closer),

@@ -24,6 +24,8 @@ from bridge.sim.tally import Direction
 IDLE_SECONDS = 60.0
 """The node closes a socket from which nothing came for so long; a ping counts."""
 FINISHED = 1000
+CATCH_UP_TURNS = 4
+"""Turns of the loop from a readable socket to a frame in the inbox: select, read, wake the reader, append."""
 
 
 class Socket(ServerConnection):
@@ -178,6 +180,12 @@ class Endpoint:
             return await call.answer
         finally:
             transport.resume_reading()
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """What came while the socket was blocked is dealt with before anything further is sent."""
+        for _ in range(CATCH_UP_TURNS):
+            await asyncio.sleep(0)
 
     async def _send(self, frame: Any | None) -> None:
         if frame is not None:

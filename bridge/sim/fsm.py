@@ -92,6 +92,8 @@ class Fsm:
     cosigned: Cosigned | None = None
     is_bound: bool = False
     """Our client signed the create transaction: from then on it may go away."""
+    is_blocked: bool = False
+    """The way to the peer is dead, after an update too large for it; the way back is not (observed.md, Errors)."""
     _inbox: deque[Event] = field(default_factory=deque)
     _postponed: list[Event] = field(default_factory=list)
     _is_due: bool = False
@@ -180,8 +182,8 @@ class Fsm:
         self.report(Info(event, self.fsm_id if fsm_id else None))
 
     def tell(self, event: Event) -> None:
-        """To the peer's FSM; into nothing if there is none."""
-        if self.peer is not None:
+        """To the peer's FSM; into nothing if there is none, or if the way there is blocked."""
+        if self.peer is not None and not self.is_blocked:
             self.peer.post(event)
 
     def answer(self, event: Event, value: Any = OK) -> None:

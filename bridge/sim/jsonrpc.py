@@ -26,7 +26,7 @@ from bridge.sim.request import (
     Shutdown,
     Transfer,
 )
-from bridge.sim.skin import NO_ID, Asked, Incoming, read_account, read_integer, read_reply, write_update
+from bridge.sim.skin import NO_ID, Asked, Incoming, read_account, read_amount, read_integer, read_reply, write_update
 from bridge.wire import encoding, transaction
 
 REJECTED = 3
@@ -176,7 +176,7 @@ def _read_abort_code(value: Any) -> int:
 
 def _read_transfer(params: Mapping[str, Any]) -> Request:
     sender, receiver = read_account(params["from"]), read_account(params["to"])
-    amount = read_integer(params["amount"])
+    amount = read_amount(params["amount"])
     _check_block_hash(params)
     return Transfer(sender, receiver, amount, _read_meta(params))
 
@@ -190,7 +190,7 @@ def _read_withdraw(params: Mapping[str, Any]) -> Request:
 
 
 def _read_move(op: str, params: Mapping[str, Any]) -> Request:
-    amount = read_integer(params["amount"])
+    amount = read_amount(params["amount"])
     _check_block_hash(params)
     return Move(op, amount, _read_option(params, "fee"), _read_option(params, "nonce"), _read_meta(params))
 

@@ -26,7 +26,7 @@ from bridge.sim.request import (
     Shutdown,
     Transfer,
 )
-from bridge.sim.skin import Asked, Incoming, read_account, read_integer, read_reply
+from bridge.sim.skin import Asked, Incoming, read_account, read_amount, read_reply
 from bridge.wire import encoding
 from bridge.wire.reason import write_reason
 
@@ -142,7 +142,7 @@ def _field(payload: Mapping[str, Any], name: str) -> Any:
 
 def _read_transfer(payload: Mapping[str, Any]) -> Request:
     sender, receiver = read_account(_field(payload, "from")), read_account(_field(payload, "to"))
-    return Transfer(sender, receiver, read_integer(_field(payload, "amount")))
+    return Transfer(sender, receiver, read_amount(_field(payload, "amount")))
 
 
 def _read_message(payload: Mapping[str, Any]) -> Request:
@@ -157,8 +157,8 @@ _Table = dict[tuple[str, str | None], Callable[[Mapping[str, Any]], Request]]
 
 _SEED_REQUESTS: _Table = {
     ("update", "new"): _read_transfer,
-    ("deposit", None): lambda payload: Move("OffChainDeposit", read_integer(_field(payload, "amount"))),
-    ("withdraw", None): lambda payload: Move("OffChainWithdrawal", read_integer(_field(payload, "amount"))),
+    ("deposit", None): lambda payload: Move("OffChainDeposit", read_amount(_field(payload, "amount"))),
+    ("withdraw", None): lambda payload: Move("OffChainWithdrawal", read_amount(_field(payload, "amount"))),
     ("message", None): _read_message,
     ("shutdown", None): lambda _: Shutdown(),
 }

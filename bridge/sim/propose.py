@@ -7,7 +7,7 @@ from bridge.sim.draft import Operation
 from bridge.sim.fsm import Fsm
 from bridge.sim.request import INTERNAL_ERROR, Move, RequestRefused, Shutdown, Transfer, Trigger
 
-INSUFFICIENT_BALANCE, NEGATIVE_AMOUNT, INVALID_PUBKEYS = 1001, 1002, 1003
+INSUFFICIENT_BALANCE, INVALID_PUBKEYS = 1001, 1003
 
 
 def draw(fsm: Fsm, trigger: Trigger) -> Operation:
@@ -29,8 +29,6 @@ def _transfer(fsm: Fsm, asked: Transfer) -> Operation:
     sender, receiver = draft.parties.role(asked.sender), draft.parties.role(asked.receiver)
     if sender is None or receiver is None or sender is receiver:
         raise RequestRefused(INVALID_PUBKEYS)
-    if asked.amount < 0:
-        raise RequestRefused(NEGATIVE_AMOUNT)
     if draft.balances.of(sender) - asked.amount < draft.parties.reserve:
         raise RequestRefused(INSUFFICIENT_BALANCE)
     moved = Update("OffChainTransfer", asked.amount, asked.sender, asked.receiver)
@@ -41,8 +39,6 @@ def _move(fsm: Fsm, asked: Move) -> Operation:
     """A deposit beyond the account's coins is proposed all the same, and never mined."""
     draft = fsm.draft()
     own = draft.parties.account(fsm.role)
-    if asked.amount < 0:
-        raise RequestRefused(NEGATIVE_AMOUNT)
     if asked.amount == 0:
         raise RequestRefused(INTERNAL_ERROR)
     if asked.op == "OffChainDeposit":

@@ -47,7 +47,7 @@ def welcome(fsm: Fsm, event: PeerReturned) -> None:
         event.peer.post(PeerGone())
         fsm.end()
         return
-    fsm.peer = event.peer
+    fsm.peer, fsm.is_blocked = event.peer, False
     fsm.inform("channel_reestablished")
     fsm.open_up(announce=True)
     event.peer.post(Reestablished())

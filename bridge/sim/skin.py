@@ -14,7 +14,7 @@ from bridge.sim.report import Report
 from bridge.sim.request import Reply, Request, RequestRefused
 from bridge.wire import encoding, transaction
 
-BROKEN_ACCOUNT, NOT_A_NUMBER, BROKEN_TRANSACTION = 1005, 1008, 1010
+NEGATIVE_AMOUNT, BROKEN_ACCOUNT, NOT_A_NUMBER, BROKEN_TRANSACTION = 1002, 1005, 1008, 1010
 
 
 class _Nothing:
@@ -77,6 +77,17 @@ def read_integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise RequestRefused(NOT_A_NUMBER)
     return value
+
+
+def read_amount(value: Any) -> int:
+    """Nor below zero. Raises RequestRefused.
+
+    The handler finds this out by itself: it is answered also while the FSM would let the request wait (recorded).
+    """
+    amount = read_integer(value)
+    if amount < 0:
+        raise RequestRefused(NEGATIVE_AMOUNT)
+    return amount
 
 
 def read_reply(tag: Tag, text: Any) -> Reply:

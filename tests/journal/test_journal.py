@@ -234,7 +234,10 @@ async def test_a_number_is_given_to_one_event_only(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal:
         await journal.commit(Batch(events=(event(1),)))
         with pytest.raises(JournalUnavailable):
-            await journal.commit(Batch(events=(event(1, at=8.0),)))
+            await journal.commit(Batch(ACME, b"state", events=(event(2), event(1, at=8.0))))
+    async with open_journal(tmp_path) as journal:
+        assert await journal.load(ACME) is None
+        assert await journal.events(ACME, 1, 9) == (event(1),)
 
 
 async def test_the_ledger_is_kept_in_order_and_whole(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ async def test_a_frame_beyond_the_limit_ends_the_link() -> None:
 
 
 async def test_it_waits_for_a_node_that_is_not_there() -> None:
-    """Told at the first failure and at each doubling, and found as soon as it is there."""
+    """Told at the first failure and at each doubling, and found as soon as it is there. Each outage counts anew."""
     async with run_node() as gone:
         port = gone.port
     async with running(Link(always(f"ws://127.0.0.1:{port}/channel"), ear := Ear(), timing=SLOW)):
@@ -148,6 +148,8 @@ async def test_it_waits_for_a_node_that_is_not_there() -> None:
             while (word := (await ear.next())[0]) == "failed":
                 pass
             assert word == "up"
+        assert (await ear.next())[0] == "down"
+        assert await ear.next() == ("failed", 1, reason)
 
 
 @pytest.mark.parametrize(("short_life", "growth"), [(1000.0, 2), (0.0, 1)])
@@ -248,6 +250,25 @@ async def test_a_rest_asked_for_during_a_handshake_brings_no_link() -> None:
             assert ear.told.empty()
             link.wake()
             assert (await ear.next())[0] == "up"
+
+
+async def test_a_close_asked_for_during_a_handshake_is_final() -> None:
+    """A bridge that is going away must not attach once more, whoever wakes the link meanwhile."""
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def hold(_socket: ServerConnection, _request: Request) -> None:
+        begun.set()
+        await release.wait()
+
+    async with run_node() as node:
+        node.answer = hold
+        async with running(link := Link(always(node.url), ear := Ear(), timing=SLOW)) as run:
+            await asyncio.wait_for(begun.wait(), 5)
+            await link.close()
+            link.wake()
+            release.set()
+            await asyncio.wait_for(run, 5)
+            assert ear.told.empty()
 
 
 async def test_close_sends_1000_and_ends_run() -> None:

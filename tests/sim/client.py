@@ -196,7 +196,11 @@ class Party:
 
     async def act(self, action: str, payload: Any = None, tag: str | None = None) -> None:
         """A legacy request."""
-        frame = {"action": action} | ({} if tag is None else {"tag": tag}) | ({} if payload is None else {"payload": payload})
+        frame = (
+            {"action": action}
+            | ({} if tag is None else {"tag": tag})
+            | ({} if payload is None else {"payload": payload})
+        )
         await self.connection.send(json.dumps(frame))
 
     async def pay(self, amount: int, *, take: bool = False) -> None:
@@ -279,7 +283,11 @@ async def running(**options: Any) -> AsyncIterator[SimulatedNode]:
 
 @asynccontextmanager
 async def opened(
-    node: SimulatedNode, dialect: Dialect = JSON_RPC, *, both: Mapping[str, Any] | None = None, **changes: Mapping[str, Any]
+    node: SimulatedNode,
+    dialect: Dialect = JSON_RPC,
+    *,
+    both: Mapping[str, Any] | None = None,
+    **changes: Mapping[str, Any],
 ) -> AsyncIterator[Pair]:
     """An open channel at round 1. `both` and `initiator=`, `responder=` change the opening parameters."""
     shared = dict(both or {})

@@ -12,7 +12,26 @@ import pytest
 from tests.sim.client import running
 from tests.sim.recording import Replay, Session, blur
 
-RECORDINGS = ("open", "smoke", "idle", "conflict", "refuse", "second_client", "wrong_fsm")
+RECORDINGS = (
+    *("open", "smoke", "idle", "conflict", "refuse", "second_client", "wrong_fsm"),
+    # cut at a step, then reconnected and probed
+    *("before_sign", "right_after_new", "after_sign", "after_sign_slow_ack", "ack_before", "ack_after"),
+    *("ack_while_away", "dep_before", "dep_after", "dep_ack_before", "dep_ack_before_2", "shut_after", "second"),
+    *("r_update", "r_update_refuse", "r_ack", "r_ack_refuse", "resp_gone", "resp_gone_2", "msg_while_away"),
+    # leave, reestablish, divergence
+    *("l_resp", "l_wrong", "d_dep", "d_idle", "d_leave", "d_shutdown", "peer_gone_unseen", "peer_gone_half_signed"),
+    "two_fsms",
+    # timers
+    *("sign", "sign_ack", "accept", "idle_3", "code3_next_trigger", "code3_split", "code3_withheld"),
+    # refusals, probes, stray replies, postponed triggers
+    *("refuse_own", "refusal_codes", "probe_own_update", "probe_update_ack", "probe_half_update"),
+    *("probe_deposit_ack", "probe_half_deposit", "probe_half_shutdown", "probe_without_id"),
+    *("stray_deposit_half", "stray_shutdown_half", "second_trigger", "trigger_postponed"),
+    *("trigger_postponed_lost", "trigger_while_ack", "crossing_barrier"),
+    # messages, meta, amounts
+    *("msg", "meta_and_bytes", "amount_zero"),
+)
+"""Those whose every step a client can repeat: nothing is cut unread, mined by hand, or waited for by the minute."""
 
 
 @dataclass(frozen=True)

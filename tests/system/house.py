@@ -221,8 +221,13 @@ class House:
 
 
 @asynccontextmanager
-async def house(url: str, directory: Path, *pairs: Pair, signers: bool = True) -> AsyncIterator[House]:
-    """A running house: node, topology, signers for every account, client, bridge."""
+async def house(
+    url: str, directory: Path, *pairs: Pair, signers: bool = True, durable: bool = False
+) -> AsyncIterator[House]:
+    """A running house: node, topology, signers for every account, client, bridge.
+
+    `durable`: the client's queues survive the broker.
+    """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
         await node.start()
@@ -230,7 +235,7 @@ async def house(url: str, directory: Path, *pairs: Pair, signers: bool = True) -
         prefix = f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node)
         await apply(url, plan(made.config()))
-        await stack.enter_async_context(_client(made))
+        await stack.enter_async_context(_client(made, durable=durable))
         if signers:
             await stack.enter_async_context(_signers(made))
         await made.start_bridge()
@@ -239,11 +244,11 @@ async def house(url: str, directory: Path, *pairs: Pair, signers: bool = True) -
 
 
 @asynccontextmanager
-async def _client(made: House) -> AsyncIterator[None]:
+async def _client(made: House, *, durable: bool) -> AsyncIterator[None]:
     async with Connection(made.url, "test client") as connection:
         made.client = BusClient(connection, made.prefix, user_of(made.url))
-        events = await made.client.listen("events", [(f"{made.prefix}.events", "#")])
-        results = await made.client.results()
+        events = await made.client.listen("events", [(f"{made.prefix}.events", "#")], is_temporary=not durable)
+        results = await made.client.results(is_temporary=not durable)
         letters = await made.client.listen("letters", [(f"{made.prefix}.dead-letters", "#")])
         tasks = [
             asyncio.create_task(_collect(made, events, made.events.append)),

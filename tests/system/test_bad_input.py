@@ -112,7 +112,7 @@ async def test_a_repeated_id_with_another_body_is_refused(home: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["@@ not json", "[]", '{"jsonrpc":"2.0"}', '{"jsonrpc":"2.0","method":"channels.info","params":7}']
+    "text", ["@@ not json", "7", '{"jsonrpc":"2.0"}', '{"jsonrpc":"2.0","method":"channels.info","params":7}']
 )
 async def test_a_garbage_frame_is_published_and_the_channel_lives_on(home: House, text: str) -> None:
     """The node's slip is a counted, published fact."""

@@ -6,7 +6,7 @@ import re
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from bridge.wire.incoming import read_sign_reply
 from bridge.wire.outgoing import sign_request_envelope
 from bridge.wire.serialization import build
 from bridge.wire.verdict import assess
+from tests.system.house import Pair, house
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "handwritten_signer.py"
@@ -142,6 +143,21 @@ async def test_a_late_request_is_refused_by_the_handwritten_signer(amqp_url: str
         reply = await _first_reply(connection, prefix)
     assert reply.refusal is not None
     assert "deadline" in reply.refusal.reason
+
+
+async def test_the_handwritten_signer_serves_a_whole_bridge(amqp_url: str, tmp_path: Path, pair: Pair) -> None:
+    """Nothing else signs here: the channel opens and a payment goes through, in each dialect."""
+    async with house(amqp_url, tmp_path, pair, signers=False) as home, AsyncExitStack() as stack:
+        for role in ("initiator", "responder"):
+            await stack.enter_async_context(
+                by_hand(amqp_url, home.prefix, pair.account(role), pair.key(role), tmp_path)
+            )
+        await home.opened()
+        payer, payee = pair.account("initiator"), pair.account("responder")
+        result = await home.run(pair.initiator, "transfer", from_=payer, to=payee, amount="5")
+        received = await home.event(pair.responder, "transfer.received")
+    assert (result["outcome"], result["round"]) == ("succeeded", 2)
+    assert (received["data"]["amount"], received["round"]) == ("5", 2)
 
 
 async def _first_reply(connection: Connection, prefix: str) -> SignReplyBody:

@@ -134,7 +134,7 @@ async def own_broker() -> AsyncIterator[PrivateBroker]:
 async def test_a_restarted_broker_is_used_again(own_broker: PrivateBroker, tmp_path: Path) -> None:
     """Idle or not: the node's sockets stay, and the next command crosses the bus."""
     pair = Pair("today")
-    async with house(own_broker.url(), tmp_path, pair) as home:
+    async with house(own_broker.url(), tmp_path, pair, durable=True) as home:
         await home.opened()
         await pay(home, pair, 5)
         # A quorum queue killed in the second it was declared comes back empty (measured): let it settle.
