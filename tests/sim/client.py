@@ -5,7 +5,7 @@ No part of the bridge takes part but the transaction codec. Every wait is bounde
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -264,6 +264,13 @@ class Pair:
     def forget(self) -> None:
         self.initiator.forget()
         self.responder.forget()
+
+
+async def until_true(look: Callable[[], bool]) -> None:
+    """Turn the loop, in which the node lives too, until it is so."""
+    async with asyncio.timeout(SECONDS):
+        while not look():
+            await asyncio.sleep(0)
 
 
 def returning(role: str, channel_id: str, fsm_id: str, port: int = 12341) -> dict[str, str]:
