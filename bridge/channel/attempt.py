@@ -43,6 +43,8 @@ from bridge.errors import Code
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 RECEIPT_SECONDS = 2.0
 """How long an old node may complain about a message before we stop waiting for it."""
+MOST_TRIGGERS = 5
+"""A trigger that is voided so often, by silence or lost links, is given back to its author: it may be the cause."""
 LEGACY_PATIENCE = 3
 """A legacy trigger cannot be probed: it gets this many times `trigger_seconds`."""
 RETRIED_CODES = frozenset({2, 4})
@@ -119,6 +121,9 @@ def _spread(turn: Turn) -> float:
 
 def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -> Turn:
     """The node would not even begin: an error answer to our trigger."""
+    if "conflict" in refused.reasons:
+        # Older nodes answer a second request so, besides the conflict they report to both sides.
+        return _retry_or_fail(turn, operation, Conflicted(round=turn.state.round, raw=refused.raw))
     reasons = ", ".join(refused.reasons) or "no reason given"
     insufficient = "insufficient_balance" in refused.reasons
     code = Code.INSUFFICIENT_BALANCE if insufficient else Code.NODE_REJECTED
@@ -224,6 +229,9 @@ def probe(turn: Turn, tag: Tag) -> Turn:
 
 def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
     """The probe's answer for our own operation."""
+    if operation.stage in NO_SIGNATURE and operation.attempt >= MOST_TRIGGERS:
+        turn = close_request(turn, "withdrawn", reason="the attempt was voided")
+        return fail(turn, Code.TRIGGER_LOST, f"{operation.attempt} attempts, and the node never went on with one")
     if operation.stage in NO_SIGNATURE:
         return void(close_request(turn, "withdrawn", reason="the attempt was voided"), operation)
     if was_pending:

@@ -398,6 +398,25 @@ def test_a_silent_trigger_is_probed_and_asked_again() -> None:
     assert channel.sent(AskTransfer)
 
 
+def test_a_trigger_that_stays_silent_for_ever_is_given_back() -> None:
+    """The command itself may be what the node chokes on: it must not block its channel for ever."""
+    channel = opened().give(CommandDue(transfer()))
+    for _ in range(5):
+        channel.wait(10.5)
+        channel.answer(Refuse, Accepted())
+        outcomes = channel.outcomes()
+        channel.wait(5)
+    assert [(e.outcome, e.code) for e in outcomes] == [(Outcome.FAILED, Code.TRIGGER_LOST)]
+
+
+def test_an_old_nodes_conflict_answer_is_a_conflict() -> None:
+    """Legacy nodes say it twice: as an error answer and as a report. Neither is a verdict on the payment."""
+    channel = opened(dialect=Dialect.LEGACY_LATE).give(CommandDue(transfer()))
+    channel.give(RequestRefused(request_id=None, codes=(107,), reasons=("conflict",)), conflict())
+    assert not channel.outcomes()
+    assert channel.wait(1).sent(AskTransfer)
+
+
 # --- the line -------------------------------------------------------------------------------------------
 
 

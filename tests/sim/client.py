@@ -96,7 +96,7 @@ def summary(frame: Any) -> str:
         case "error":
             return f"error {data.get('reason', data.get('message'))}"
         case _:
-            return word
+            return str(word)
 
 
 @dataclass(eq=False)
@@ -266,11 +266,16 @@ class Pair:
         self.responder.forget()
 
 
+async def turn() -> None:
+    """Let everything else in the loop run once."""
+    await asyncio.sleep(0)
+
+
 async def until_true(look: Callable[[], bool]) -> None:
     """Turn the loop, in which the node lives too, until it is so."""
     async with asyncio.timeout(SECONDS):
         while not look():
-            await asyncio.sleep(0)
+            await turn()
 
 
 def returning(role: str, channel_id: str, fsm_id: str, port: int = 12341) -> dict[str, str]:

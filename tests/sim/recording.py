@@ -177,7 +177,7 @@ async def _settle() -> None:
 def _ended_by_node(session: Session) -> bool:
     """After `died`, or an error about the connection itself (which repeats no request), or nothing at all."""
     last = session.expected[-1] if session.expected else {"error": {"request": {}}}
-    return _at(last, ("error", "request")) == {} or _at(last, ("params", "data", "event")) == "died"
+    return bool(_at(last, ("error", "request")) == {} or _at(last, ("params", "data", "event")) == "died")
 
 
 def _at(frame: Any, path: tuple[str, ...]) -> Any:

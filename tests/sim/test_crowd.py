@@ -1,6 +1,7 @@
 """Many channels and all dialects at once on one simulated node."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from hashlib import sha256
 
@@ -38,7 +39,7 @@ async def live(node: SimulatedNode, index: int, dialect: Dialect, stack: AsyncEx
     return pair
 
 
-async def _pay(party: Party, accounts: dict[str, str]) -> None:
+async def _pay(party: Party, accounts: Mapping[str, str]) -> None:
     own = encoding.account(bytes(party.key.verify_key))
     other = next(account for account in accounts.values() if account != own)
     if party.dialect is JSON_RPC:

@@ -127,7 +127,7 @@ async def test_a_refused_signature_can_be_used_later() -> None:
         ({"lock_period": -1}, 105),
     ],
 )
-async def test_an_opening_with_too_low_values_is_refused(changes: dict[str, int], code: int) -> None:
+async def test_an_opening_with_too_low_values_is_refused(changes: dict[str, Any], code: int) -> None:
     """One error frame, then close 1000."""
     async with running() as node:
         party = await Party.open(node, opening("initiator", **changes))

@@ -1,9 +1,7 @@
 """What `channels.history.fetch` remembers of the time its client was away."""
 
-from typing import Any
-
 from bridge.wire import encoding
-from tests.sim.client import Party, opened, returning, running
+from tests.sim.client import Party, opened, returning, running, until_true
 
 CONFLICTS = {"n": 10, "type": ["rpt"], "tag": ["conflict"]}
 
@@ -22,10 +20,10 @@ async def test_conflicts_of_the_time_away_are_listed_newest_first() -> None:
             await party.until_closed()
             if code == 4:
                 assert await pair.responder.ask("update_ack", {"error": 4}) == "ok"
+            await until_true(lambda: node.registry.alive[1].half_signed is None)  # each question would delay it
             party = await Party.open(node, returning("initiator", channel_id, fsm_id))
-            found: list[Any] = []
-            while len(found) < count:
-                found = await party.ask("history.fetch", CONFLICTS)
+            await party.until("fsm_up")
+        found = await party.ask("history.fetch", CONFLICTS)
         assert [entry["info"]["error_code"] for entry in found] == [3, 4]
         assert encoding.decode(found[0]["info"]["error_msg"], "ba") == b"timeout"
         assert await party.ask("history.fetch", {"n": 20}) == "ok", "the window reaches the disconnect"
