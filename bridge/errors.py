@@ -96,6 +96,8 @@ class Code(StrEnum):
     OWNER_CONFLICT = "owner_conflict"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     EVENT_UNROUTABLE = "event_unroutable"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    BROKER_REFUSED = "broker_refused"
     CONFIG_INVALID = "config_invalid"
     TLS_REQUIRED = "tls_required"
 
@@ -199,11 +201,13 @@ class JournalUnavailable(BridgeError):
 class BrokerUnavailable(BridgeError):
     """Transient: the connection is replaced and the call repeated by its supervisor."""
 
-    code = Code.EVENT_UNROUTABLE
+    code = Code.BROKER_UNAVAILABLE
 
 
 class BrokerRefused(BrokerUnavailable):
     """Fatal: repeating it cannot help. Credentials, rights, a queue declared otherwise."""
+
+    code = Code.BROKER_REFUSED
 
 
 class NodeUnavailable(BridgeError):

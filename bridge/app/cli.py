@@ -83,11 +83,11 @@ def _load(path: Path | None) -> configuration.Config:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Runs it, on uvloop where that is installed, and unpacks the group a task group wraps our errors in."""
+    """Runs it, and unpacks the group a task group wraps our errors in."""
     try:
         asyncio.run(work)
     except BaseExceptionGroup as group:
-        known = group.subgroup((OwnerConflict, BrokerUnavailable, JournalUnavailable))
+        known = group.subgroup((OwnerConflict, BrokerUnavailable, JournalUnavailable, ConfigInvalid))
         if known is None:
             raise
         raise _first(known) from group
@@ -233,7 +233,11 @@ def command_send(
                 client = busclient.BusClient(connection, prefix, busclient.user_of(url))
                 outcome.append(await client.command(channel, kind, busclient.parse_fields(fields or []), seconds))
 
-        _run(work())
+        try:
+            _run(work())
+        except TimeoutError as error:
+            err.print(f"no outcome within {seconds:g} s; the command may still run", markup=False)
+            raise typer.Exit(FAILED) from error
         out.print_json(json.dumps(outcome[0]))
         raise typer.Exit(OK if outcome[0]["outcome"] == "succeeded" else FAILED)
 

@@ -58,6 +58,7 @@ class CommandIntake:
 
     async def run(self, consumer: Consumer) -> None:
         async for delivery in consumer:
+            await self._relay.room()
             await self.handle(delivery)
 
     async def handle(self, delivery: Delivery) -> None:

@@ -153,6 +153,8 @@ MEANINGS: Mapping[Code, str] = {
     Code.EXPOSURE_CLEARED: "A later round was co-signed: the failed transaction can no longer be used.",
     Code.OWNER_CONFLICT: "Another process owns the data directory.",
     Code.JOURNAL_UNAVAILABLE: "The journal cannot be written; the process stops and sends nothing further.",
+    Code.BROKER_UNAVAILABLE: "No answer from the broker; the connection is replaced and the call repeated.",
+    Code.BROKER_REFUSED: "The broker says no for good: credentials, rights, or a topology that differs.",
     Code.EVENT_UNROUTABLE: "The broker has no place for an event; it stays in the outbox.",
     Code.CONFIG_INVALID: "The configuration has mistakes; exit code 78.",
     Code.TLS_REQUIRED: "A connection beyond loopback is plain and no option allows it; exit code 78.",

@@ -22,6 +22,9 @@ from bridge.wire.envelope import Envelope
 log = logging.getLogger(__name__)
 
 PAGE = 1000
+MOST_ROWS, MOST_BYTES = 100_000, 512 * 1024 * 1024
+FULL = 0.8
+"""At this share of its limits the outbox asks the intakes to wait."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 8.0
 
 
@@ -34,7 +37,9 @@ class Publishes(Protocol):
 class Relay:
     """May be given the same row once only. Keeps order per lane, not across lanes."""
 
-    def __init__(self, journal: Journal, publisher: Publishes) -> None:
+    def __init__(
+        self, journal: Journal, publisher: Publishes, *, most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES
+    ) -> None:
         self._journal = journal
         self._publisher = publisher
         self._lanes: dict[str, deque[OutboxRow]] = {}
@@ -45,11 +50,27 @@ class Relay:
         self._bytes = 0
         self._error: BaseException | None = None
         self._stuck: set[str] = set()
+        self._most_rows = most_rows
+        self._most_bytes = most_bytes
+        self._room = asyncio.Event()
+        self._room.set()
 
     @property
     def depth(self) -> tuple[int, int]:
         """Rows and bytes that wait for their confirm."""
         return self._rows, self._bytes
+
+    async def room(self) -> None:
+        """Returns when the outbox may take more: the intakes wait here while the broker takes nothing."""
+        await self._room.wait()
+
+    def _measure(self) -> None:
+        if self._rows >= FULL * self._most_rows or self._bytes >= FULL * self._most_bytes:
+            if self._room.is_set():
+                log.warning("outbox_full", extra={"rows": self._rows, "bytes": self._bytes})
+            self._room.clear()
+        else:
+            self._room.set()
 
     async def load(self) -> None:
         """What an earlier process left: first, before any new row."""
@@ -62,6 +83,7 @@ class Relay:
         for row in rows:
             self._rows += 1
             self._bytes += len(row.envelope.body)
+            self._measure()
             lane = self._lanes.get(row.lane)
             if lane is not None:
                 lane.append(row)
@@ -84,6 +106,7 @@ class Relay:
             row = lane.popleft()
             self._rows -= 1
             self._bytes -= len(row.envelope.body)
+            self._measure()
             self._confirmed.append(row.id)
             self._wake.set()
         del self._lanes[name]

@@ -25,12 +25,16 @@ from bridge.broker.publisher import Publisher
 from bridge.channel.identifier import ChannelName
 from bridge.channel.state import State, decode
 from bridge.channel.terms import Terms
+from bridge.errors import ConfigInvalid, Finding, NodeUnavailable
 from bridge.journal.journal import Journal
+from bridge.node.chain import Chain
 
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 10.0
 FLUSH_SECONDS = 10.0
+RETENTION_SECONDS = 30 * 86_400.0
+PRUNE_SECONDS = 3600.0
 
 
 class Service:
@@ -60,14 +64,20 @@ class Service:
         async with AsyncExitStack() as stack:
             journal = await Journal.open(Path(config.data_dir), config.journal_key(), self._clock)
             stack.push_async_callback(journal.close)
-            publishing = await stack.enter_async_context(Connection(config.broker_urls(), "publish"))
-            consuming = await stack.enter_async_context(Connection(config.broker_urls(), "consume"))
-            relay = Relay(journal, Publisher(publishing))
+            publishing = await stack.enter_async_context(self._connection("publish"))
+            consuming = await stack.enter_async_context(self._connection("consume"))
+            await _check_networks(config)
+            limits = config.limits
+            relay = Relay(journal, Publisher(publishing), most_rows=limits.outbox_rows, most_bytes=limits.outbox_bytes)
             stack.push_async_callback(relay.close)
             await relay.load()
             for channel_terms, node in terms(config):
                 self.workers[channel_terms.name] = await self._load(channel_terms, node.url, journal, relay)
             await self._work(journal, relay, consuming)
+
+    def _connection(self, name: str) -> Connection:
+        seconds = self._config.limits.broker_timeout_seconds
+        return Connection(self._config.broker_urls(), name, call_seconds=seconds)
 
     async def _load(self, channel_terms: Terms, url: str, journal: Journal, relay: Relay) -> Worker:
         record = await journal.load(channel_terms.name)
@@ -80,7 +90,8 @@ class Service:
             epoch=journal.epoch,
         )
         state = State() if stored is None else decode(stored)
-        return Worker(channel_terms, url, state, contract, journal, relay, self._clock)
+        most = self._config.limits.node_frame_bytes
+        return Worker(channel_terms, url, state, contract, journal, relay, self._clock, max_frame_bytes=most)
 
     async def _work(self, journal: Journal, relay: Relay, consuming: Connection) -> None:
         prefix = self._config.prefix
@@ -97,6 +108,7 @@ class Service:
                 group.create_task(relay.run(), name="relay"),
                 group.create_task(self.supervisor.run(), name="workers"),
                 group.create_task(reply_intake.run(replies), name="replies"),
+                group.create_task(self._prune(journal), name="prune"),
             ]
             intake = group.create_task(command_intake.run(commands), name="commands")
             self.ready.set()
@@ -106,6 +118,13 @@ class Service:
             for task in (intake, *tasks):
                 task.cancel()
         log.info("bridge_stopped")
+
+    async def _prune(self, journal: Journal) -> None:
+        """Forget what is older than the retention, from time to time."""
+        while True:
+            forgotten = await journal.prune(self._clock() - RETENTION_SECONDS)
+            log.info("journal_pruned", extra={"rows": forgotten})
+            await asyncio.sleep(PRUNE_SECONDS)
 
     async def _wind_down(self, relay: Relay, commands: Consumer, replies: Consumer) -> None:
         """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties."""
@@ -127,6 +146,28 @@ class Service:
                 await asyncio.gather(*waits)
         except TimeoutError:
             log.warning("stopping_with_signed_operations")
+
+
+async def _check_networks(config: Config) -> None:
+    """A node of another network would take no signature of ours: better said at the start.
+
+    Raises ConfigInvalid when a node tells another network id. One that cannot be asked is only warned of: the
+    channels wait for it anyway.
+    """
+    findings = []
+    for name, node in config.nodes.items():
+        if node.chain_url is None:
+            continue
+        try:
+            async with Chain(node.chain_url) as chain:
+                told = await chain.network_id()
+        except NodeUnavailable as error:
+            log.warning("node_not_asked", extra={"node": name, "error": str(error)})
+            continue
+        if told != node.network_id:
+            findings.append(Finding(f"nodes.{name}.network_id", node.network_id, f"{told}, as the node says"))
+    if findings:
+        raise ConfigInvalid(tuple(findings))
 
 
 async def serve(config: Config) -> None:

@@ -37,12 +37,15 @@ class Supervisor:
         except BaseExceptionGroup as group:
             if group.subgroup(JournalUnavailable) is not None:
                 raise
-            self._halt(name, group)
+            await self._halt(name, worker, group)
         except Exception as error:  # the outermost frame of a channel's task
-            self._halt(name, error)
+            await self._halt(name, worker, error)
         # A halted channel keeps its place: the group lives as long as its other members.
         await asyncio.Event().wait()
 
-    def _halt(self, name: ChannelName, error: BaseException) -> None:
+    async def _halt(self, name: ChannelName, worker: Worker, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         self.halted.add(name)
+        await worker.tell_halted(error)
         log.error("channel_halted", extra={"channel": name}, exc_info=error)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from bridge.app.contract import Contract
 from bridge.app.relay import Relay
 from bridge.channel.command import COMMANDS, Query
-from bridge.channel.effect import Conclude, Effect, Reconnect, Rest, Send
+from bridge.channel.effect import Conclude, Effect, Publish, Reconnect, Rest, Send
 from bridge.channel.identifier import CommandId, SignRequestId
 from bridge.channel.input import (
     BadReply,
@@ -34,10 +34,10 @@ from bridge.channel.request import NodeRequest
 from bridge.channel.state import Stage, State
 from bridge.channel.step import next_wake, step
 from bridge.channel.terms import Dialect, Terms
-from bridge.errors import FrameError, NodeUnavailable, Outcome
+from bridge.errors import Code, FrameError, NodeUnavailable, Outcome
 from bridge.journal.journal import Journal
 from bridge.journal.record import InboxRow
-from bridge.node.link import Address, Link
+from bridge.node.link import MAX_FRAME_BYTES, Address, Link
 from bridge.wire.body import SignReplyBody
 from bridge.wire.codec import codec_for
 from bridge.wire.dialect import Resume
@@ -90,6 +90,8 @@ class Worker:
         journal: Journal,
         relay: Relay,
         clock: Callable[[], float],
+        *,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
         self.terms = terms
         self.state = state
@@ -105,7 +107,7 @@ class Worker:
         self._decided_at = 0.0
         self._moved = asyncio.Event()
         self._is_losing = False
-        self.link = Link(self.address, self)
+        self.link = Link(self.address, self, max_frame_bytes=max_frame_bytes)
 
     # --- what the outside gives; none of these blocks ---------------------------------------------------
 
@@ -151,6 +153,15 @@ class Worker:
                 await self._work()
             finally:
                 keeper.cancel()
+
+    async def tell_halted(self, error: BaseException) -> None:
+        """The last event of a channel that met a bug of ours: what kind, and at which round it stands."""
+        sentence = f"the bridge halted this channel: {type(error).__name__}"
+        alarm = Publish("alarm", Code.INVARIANT_VIOLATION.value, {"sentence": sentence, "round": self.state.round})
+        batch, draft = self._contract.compose(self.state, (alarm,), self._rows, self._clock())
+        rows = await self._journal.commit(batch)
+        self._contract.settle(draft)
+        self._relay.add(rows)
 
     async def _take_over(self) -> None:
         """What an earlier owner left: its command in flight, and queries nobody answered."""

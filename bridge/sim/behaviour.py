@@ -131,6 +131,7 @@ def _time_out(fsm: Fsm) -> None:
         case AwaitingSignature(asked, is_ours) if _recovers(asked.kind, is_ours=is_ours):
             fsm.fall_back(CONFLICT_TIMEOUT)
         case HalfSigned(asked) if asked.kind is not Kind.CREATE:
+            fsm.turn_away()
             fsm.fall_back(CONFLICT_TIMEOUT, tell_peer=True)
         case AwaitingLock(asked) if asked.kind is not Kind.CREATE:
             fsm.fall_back(CONFLICT_TIMEOUT)

@@ -29,6 +29,7 @@ from bridge.sim.event import (
     Open,
     PeerGone,
     PeerRefused,
+    PeerReturned,
     State,
     TimedOut,
     TransactionDeep,
@@ -269,6 +270,13 @@ class Fsm:
         if peer is not None and peer.peer is self:
             peer.post(PeerGone())
         self.around.ended(self)
+
+    def turn_away(self) -> None:
+        """An initiator who came back in the middle of our operation times out with it, and must come once more."""
+        for event in self._postponed:
+            if isinstance(event, PeerReturned):
+                event.peer.post(TimedOut(event.peer.state))
+        self._postponed = [event for event in self._postponed if not isinstance(event, PeerReturned)]
 
     def attach(self, client: Client) -> None:
         self.client = client

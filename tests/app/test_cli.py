@@ -59,7 +59,11 @@ def test_a_good_configuration_is_told_so(config: Path) -> None:
 
 def test_a_bad_configuration_prints_every_mistake_and_exits_78(config: Path) -> None:
     """All at once, each with its path: nobody mends a file one error at a time."""
-    text = config.read_text().replace("initiator_amount = 1000", "initiator_amount = -1").replace("[nodes.main]", "[nodes.other]")
+    text = (
+        config.read_text()
+        .replace("initiator_amount = 1000", "initiator_amount = -1")
+        .replace("[nodes.main]", "[nodes.other]")
+    )
     config.write_text(text.replace('role = "client"', 'role = "king"'))
     result = run(app, ["config", "check", "-c", str(config)])
     assert result.exit_code == WRONG_CONFIG

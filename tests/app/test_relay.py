@@ -96,6 +96,18 @@ async def test_a_copy_to_a_reply_address_is_tried_once(journal: Journal) -> None
     assert broker.tries == [b"copy", b"next"]
 
 
+async def test_a_full_outbox_asks_the_intakes_to_wait(journal: Journal) -> None:
+    """G6: while the broker takes nothing the backlog is bounded, and nothing accepted is dropped."""
+    broker = Broker({b"1": 3})
+    relay = Relay(journal, broker, most_rows=5)
+    relay.add(await rows(journal, *((f"lane {n}", b"1" if n == 0 else b"2") for n in range(4))))
+    waits = asyncio.create_task(relay.room())
+    await asyncio.sleep(0)
+    assert not waits.done()
+    await asyncio.wait_for(waits, 10)
+    assert await relay.flush(10)
+
+
 async def test_a_bug_in_publishing_ends_the_relay_loudly(journal: Journal) -> None:
     """An exception nobody expected must not silence a lane for ever."""
 

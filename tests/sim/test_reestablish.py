@@ -139,3 +139,23 @@ async def test_a_client_that_never_spoke_is_not_thrown_out() -> None:
         assert await other.until_closed() == (1000, "")
         assert silent.closed is None
         await silent.close()
+
+
+async def test_an_update_without_a_peer_blocks_his_return() -> None:
+    """observed.md "Reconnect": why a bridge triggers nothing after `peer_disconnected`."""
+    async with running() as node, opened(node, both={"timeout_accept": 300}) as pair:
+        channel_id, fsm_id = pair.channel_id, pair.fsm_id("initiator")
+        await pair.initiator.send("leave", {})
+        await pair.responder.until("peer_disconnected")
+        await pair.responder.pay(5)
+        await pair.responder.until("sign.update")
+        await until_true(lambda: node.registry.alive[0].half_signed is not None)
+        back = await Party.open(node, returning("initiator", channel_id, fsm_id))
+        assert await back.until_closed() == (1000, "")
+        assert back.words == ["fsm_up", "timeout", "died"]
+        await pair.responder.until("conflict 3")
+        newest = back.seen[0]["params"]["data"]["fsm_id"]
+        again = await Party.open(node, returning("initiator", channel_id, newest))
+        await again.until("update")
+        await pair.responder.until("channel_reestablished")
+        await again.close()

@@ -64,4 +64,6 @@ async def test_a_halted_channel_leaves_the_others_alone(amqp_url: str, tmp_path:
             amount="5",
         )
         assert result["outcome"] == "succeeded"
-        await home.until(lambda: True if home.service and home.service.supervisor.halted else None)
+        alarm = await home.event(bad.initiator, "alarm.invariant_violation")
+        assert "ZeroDivisionError" in alarm["data"]["sentence"]
+        assert home.service.supervisor.halted == {ChannelName(bad.initiator)}
