@@ -9,8 +9,10 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 # Further arguments for pytest or the demo: `make test ARGS="tests/wire -x"`.
 ARGS ?=
+# Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
+WORKERS ?= 3
 
-.PHONY: help demo test lint lock environment clean
+.PHONY: help demo test bench lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -23,14 +25,17 @@ demo: environment ## channels open, pay and close over a real RabbitMQ, before y
 test: environment ## every test, on a real RabbitMQ, with coverage
 	$(BIN)/coverage erase
 	@status=0; \
-	CHANNEL_BRIDGE_REQUIRE_BROKER=1 $(BIN)/coverage run -m pytest $(ARGS) || status=$$?; \
+	CHANNEL_BRIDGE_REQUIRE_BROKER=1 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=1; \
 	exit $$status
+
+bench: environment ## a hundred channels, twenty transfers each way: nothing may fail, and what it costs
+	$(BIN)/python -m benchmarks.many_channels $(ARGS)
 
 lint: environment ## ruff, mypy strict, and the floors of the house
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy bridge tests tools
+	$(BIN)/mypy bridge tests tools benchmarks
 	$(BIN)/lint-imports --no-logo
 
 # Keeps the versions already locked; `make lock UPGRADE=--upgrade` takes the newest allowed.
@@ -46,4 +51,4 @@ environment:
 
 clean: ## remove everything the other targets made
 	rm -rf .venv .broker .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
-	find bridge tests tools -type d -name __pycache__ -prune -exec rm -rf {} +
+	find bridge tests tools benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -186,7 +186,8 @@ def topology_apply(config: ConfigPath = None) -> None:
     with _exits():
         loaded = _load(config)
         planned = deployment.plan(loaded)
-        _run(bus.apply(loaded.broker_urls()[0], planned))
+        seconds = loaded.limits.broker_timeout_seconds
+        _run(bus.apply(loaded.broker_urls()[0], planned, call_seconds=seconds))
         count = len(planned.exchanges), len(planned.queues), len(planned.bindings)
         out.print("applied: {} exchanges, {} queues, {} bindings".format(*count), markup=False)
 

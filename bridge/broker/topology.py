@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bridge.broker.connection import AmqpChannel, Connection
+from bridge.broker.connection import CALL_SECONDS, AmqpChannel, Connection
 from bridge.errors import BrokerRefused, BrokerUnavailable
 
 PREFIX = "channels"
@@ -228,12 +228,12 @@ def reader(
     )
 
 
-async def apply(url: str, topology: Topology) -> None:
+async def apply(url: str, topology: Topology, *, call_seconds: float = CALL_SECONDS) -> None:
     """Creates what is missing. May be called twice.
 
     Raises `BrokerRefused` when something exists and differs, or the user has no right to create it.
     """
-    async with Connection(url, "topology") as connection:
+    async with Connection(url, "topology", call_seconds=call_seconds) as connection:
         await declare(connection, topology)
 
 

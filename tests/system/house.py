@@ -222,11 +222,11 @@ class House:
 
 @asynccontextmanager
 async def house(
-    url: str, directory: Path, *pairs: Pair, signers: bool = True, durable: bool = False
+    url: str, directory: Path, *pairs: Pair, signers: bool = True, durable: bool = False, events: str = "#"
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
-    `durable`: the client's queues survive the broker.
+    `durable`: the client's queues survive the broker. `events`: which the client reads, a binding key.
     """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
@@ -235,7 +235,7 @@ async def house(
         prefix = f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node)
         await apply(url, plan(made.config()))
-        await stack.enter_async_context(_client(made, durable=durable))
+        await stack.enter_async_context(_client(made, events, durable=durable))
         if signers:
             await stack.enter_async_context(_signers(made))
         await made.start_bridge()
@@ -244,10 +244,10 @@ async def house(
 
 
 @asynccontextmanager
-async def _client(made: House, *, durable: bool) -> AsyncIterator[None]:
+async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None]:
     async with Connection(made.url, "test client") as connection:
         made.client = BusClient(connection, made.prefix, user_of(made.url))
-        events = await made.client.listen("events", [(f"{made.prefix}.events", "#")], is_temporary=not durable)
+        events = await made.client.listen("events", [(f"{made.prefix}.events", key)], is_temporary=not durable)
         results = await made.client.results(is_temporary=not durable)
         letters = await made.client.listen("letters", [(f"{made.prefix}.dead-letters", "#")])
         tasks = [

@@ -1,0 +1,1 @@
+"""Measurements. Figures belong here, not into tests."""
