@@ -52,7 +52,7 @@ async def measure(channels: int, transfers: int) -> int:
                     seconds = time.monotonic() - started
                     count = channels * transfers
                     print(f"{role}: {count} transfers in {seconds:.1f} s, {count / seconds:.0f}/s", flush=True)
-                rounds = {home.state(pair.initiator).round for pair in pairs}
+                rounds = {home.state(pair.responder).round for pair in pairs}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"many_channels: {2 * channels * transfers} transfers, {failed} failed, rounds {rounds}, {memory} MiB")
     return failed
