@@ -1,0 +1,80 @@
+"""`channel-bridge demo` as a stranger runs it: it ends with its summary, and leaves nothing behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.broker.private import PrivateBroker
+
+SECONDS = 100.0
+CLEAN_UP_SECONDS = 5.0
+
+
+@pytest.fixture
+def demo(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a process group of its own, its temporary files in ours."""
+    assert private_broker.port  # asked for because it skips where no RabbitMQ is to be had
+    environment = {name: value for name, value in os.environ.items() if name != "AMQP_URL"}
+    environment |= {"TMPDIR": str(tmp_path), "COLUMNS": "200"}
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "bridge", "demo"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        yield process
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def left_behind(directory: Path) -> tuple[list[str], list[str]]:
+    """Processes that still know the directory, and what lies in it."""
+    mark = str(directory).encode()
+    processes = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue  # it ended while we looked, or is somebody else's
+        if mark in words:
+            processes.append((entry / "cmdline").read_bytes().decode(errors="replace")[:200])
+    return processes, [path.name for path in directory.iterdir()]
+
+
+def test_the_demo_sums_up_and_leaves_nothing_behind(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+    """Every flow in every dialect, by least-privilege users, and the books agree."""
+    output, _ = demo.communicate(timeout=SECONDS)
+    last = output.rstrip().splitlines()[-1]
+    assert demo.returncode == 0, output[-2000:]
+    assert re.fullmatch(
+        r"demo: ok  channels 3 .*  dialects 3  commands \d+  outcomes \d+ \(.*\)  sign requests \d+"
+        r"  events \d+  seed frames 26 of 26",
+        last,
+    )
+    assert left_behind(tmp_path) == ([], [])
+
+
+def test_ctrl_c_cleans_up(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+    """A terminal sends it to the whole group: every part is told at once, and all of it is gone soon."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "transfer.succeeded" in line:
+            break
+    began = time.monotonic()
+    os.killpg(demo.pid, signal.SIGINT)
+    rest, _ = demo.communicate(timeout=SECONDS)
+    assert time.monotonic() - began < CLEAN_UP_SECONDS
+    assert demo.returncode == 130, rest[-1000:]
+    assert left_behind(tmp_path) == ([], [])
