@@ -93,6 +93,7 @@ class Code(StrEnum):
     FOREIGN_STATE = "foreign_state"
     INVARIANT_VIOLATION = "invariant_violation"
     EXPOSURE_CLEARED = "exposure_cleared"
+    ABANDONED_STATE_USED = "abandoned_state_used"
     OWNER_CONFLICT = "owner_conflict"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     EVENT_UNROUTABLE = "event_unroutable"

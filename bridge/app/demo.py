@@ -111,8 +111,9 @@ class Shop:
     outcomes: dict[str, str] = field(default_factory=dict)
 
     async def send(self, channel: str, kind: str, **fields: Any) -> str:
-        self.audience.board.note("command", f"{channel}.{kind}", json.dumps(fields)[:100])
-        return await self.client.send(channel, kind, {name.rstrip("_"): value for name, value in fields.items()})
+        body = {name.rstrip("_"): value for name, value in fields.items()}  # `from` is a word of Python's
+        self.audience.board.note("command", f"{channel}.{kind}", describe(body))
+        return await self.client.send(channel, kind, body)
 
     async def run(self, channel: str, kind: str, expected: str = "succeeded", **fields: Any) -> dict[str, Any]:
         """One command; its outcome must be the expected one."""

@@ -45,7 +45,8 @@ class Board:
     def note(self, kind: str, key: str, text: str) -> None:
         """One message on the bus."""
         self.counts[kind] += 1
-        self._add(Text(f"{ARROWS[kind]} {kind:<8}{key:<46}{text}", style=COLOURS[kind], overflow="ellipsis"))
+        line = f"{ARROWS[kind]} {kind:<8}{key:<46}{text}"
+        self._add(Text(line, style=COLOURS[kind], no_wrap=True, overflow="ellipsis"))
 
     def set(self, channel: str, **columns: str) -> None:
         self.channels.setdefault(channel, {}).update(columns)
@@ -53,7 +54,7 @@ class Board:
     def _add(self, line: Text) -> None:
         self._lines.append(line)
         if self._live is None:
-            self.console.print(line, no_wrap=True, crop=True)
+            self.console.print(line, soft_wrap=True)
         else:
             self._live.update(self._draw())
 

@@ -207,12 +207,11 @@ def adopt(turn: Turn, transaction: Transaction, raw: str = "") -> Turn:
 
 
 def _is_explained(turn: Turn, transaction: Transaction) -> bool:
-    """Our FSM cannot sign without us: a new state is one whose signature we forwarded."""
+    """Our FSM cannot sign without us: a new state is one whose signature we forwarded, or one we abandoned."""
     operation, settling = turn.operation, turn.state.settling
-    held = None if operation is None else operation.transaction
-    if held is not None and held.hash == transaction.hash:
-        return True
-    return settling is not None and settling.transaction.hash == transaction.hash
+    known = {held.hash for held in operation.handed_over} if operation is not None else set()
+    known |= {settling.transaction.hash} if settling is not None else set()
+    return transaction.hash in known | {exposure.hash for exposure in turn.state.exposures}
 
 
 def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
@@ -227,11 +226,32 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)
     turn = _set_first_balances(turn, transaction)
     operation = turn.operation
-    if operation is not None and operation.transaction is not None:
-        if operation.transaction.hash == transaction.hash:
-            turn = apply_moves(turn, operation)
+    is_ours = operation is not None and any(held.hash == transaction.hash for held in operation.handed_over)
+    if operation is not None and is_ours:
+        turn = apply_moves(turn, operation, transaction)
+    elif any(exposure.hash == transaction.hash for exposure in turn.state.exposures):
+        turn = _tell_abandoned_used(turn, transaction, raw)
+    if operation is not None:
         turn = cosigned(turn, operation, transaction)
     return clear_exposures(settle(turn, transaction), transaction)
+
+
+def _tell_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
+    """A refused or conflicted transaction of ours was co-signed after all (observed on a real node)."""
+    command_ids = [e.command_id for e in turn.state.exposures if e.hash == transaction.hash]
+    turn = turn.set(initiator_balance=None, responder_balance=None)  # asked for at once, where the node can say
+    turn = turn.publish(
+        "alarm",
+        Code.ABANDONED_STATE_USED.value,
+        raw=raw,
+        command_id=command_ids[0],
+        round=transaction.round,
+        tx_hash=transaction.hash,
+    )
+    if turn.terms.dialect is Dialect.LEGACY_SEED:
+        return turn
+    accounts = (turn.terms.initiator, turn.terms.responder)
+    return turn.ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)
 
 
 def _set_first_balances(turn: Turn, transaction: Transaction) -> Turn:

@@ -102,11 +102,19 @@ def lapse(turn: Turn, opened: OpenRequest) -> Turn:
 
 
 def void(turn: Turn, operation: Operation) -> Turn:
-    """The attempt came to nothing and no signature left us: the command waits at the head of its line again."""
+    """The attempt came to nothing: the command waits at the head of its line again.
+
+    If our signature was out by then it stays remembered: that very transaction may yet be co-signed.
+    """
     pause = min(max(turn.state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
     not_before = turn.now + pause * (0.5 + _spread(turn))
     return turn.set(pause=pause).set_operation(
-        stage=Stage.JOURNALED, since=turn.now, not_before=not_before, request_id=None, transaction=None
+        stage=Stage.JOURNALED,
+        since=turn.now,
+        not_before=not_before,
+        request_id=None,
+        transaction=None,
+        signed_before=operation.handed_over,
     )
 
 
@@ -169,26 +177,22 @@ def _retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted) -> 
 
 def cosigned(turn: Turn, operation: Operation, transaction: Transaction) -> Turn:
     """A new co-signed state while our operation is out: is it ours?"""
-    held = operation.transaction
-    if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT) or held is None:
+    if any(held.hash == transaction.hash for held in operation.handed_over):
+        return succeed(turn.set(pause=0.0), hash_=transaction.hash)
+    if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
         return turn
-    if held.hash == transaction.hash:
-        return succeed(turn.set(pause=0.0))
     if transaction.round is not None and transaction.round > operation.base_round:
         return fail(turn, Code.SUPERSEDED, "another transaction was co-signed at that round")
     return turn
 
 
-def apply_moves(turn: Turn, operation: Operation) -> Turn:
-    """The balances after our own operation was co-signed."""
-    opened_updates = operation.transaction
-    if opened_updates is None:
-        return turn
+def apply_moves(turn: Turn, operation: Operation, transaction: Transaction) -> Turn:
+    """The balances after our own operation was co-signed as that transaction."""
     command = operation.command
     if isinstance(command, Transfer):
         amount = command.amount if command.from_account == turn.terms.initiator else -command.amount
         return shift(turn, (-amount, amount))
-    moved = moves(turn.terms, opened_updates, None)
+    moved = moves(turn.terms, transaction, None)
     return turn if moved is None else shift(turn, moved)
 
 

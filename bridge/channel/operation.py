@@ -149,26 +149,24 @@ def _meta(turn: Turn, command: Transfer, request_id: RequestId) -> tuple[str, ..
     return (*command.meta, f"{META_PREFIX}{request_id}")
 
 
-def succeed(turn: Turn, *, data: dict[str, Any] | None = None) -> Turn:
+def succeed(turn: Turn, *, hash_: TransactionHash | None = None) -> Turn:
+    """`hash_`: of the transaction that was co-signed, where it is not the one of the present attempt."""
     operation = _ending(turn)
-    hash_ = None if operation.transaction is None else operation.transaction.hash
-    return _finish(turn, operation, Outcome.SUCCEEDED, hash_=hash_, data=data)
+    if hash_ is None and operation.transaction is not None:
+        hash_ = operation.transaction.hash
+    return _finish(turn, operation, Outcome.SUCCEEDED, hash_=hash_)
 
 
 def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None = None) -> Turn:
     """Definitely not executed. After our signature has left, the peer may still use it: that is exposure."""
     operation = _ending(turn)
-    exposure = None
-    if operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT) and operation.transaction is not None:
-        exposure = Exposure(
-            CommandId(operation.command.command_id),
-            operation.transaction.round,
-            operation.transaction.hash,
-            operation.transaction.nonce,
-            operation.transaction.ttl,
-        )
-        turn = turn.set(exposures=(*turn.state.exposures, exposure))
-    return _finish(turn, operation, Outcome.FAILED, code, sentence, exposure=exposure, data=data)
+    command_id = CommandId(operation.command.command_id)
+    exposures = tuple(
+        Exposure(command_id, held.round, held.hash, held.nonce, held.ttl) for held in operation.handed_over
+    )
+    turn = turn.set(exposures=(*turn.state.exposures, *exposures))
+    latest = exposures[-1] if exposures else None
+    return _finish(turn, operation, Outcome.FAILED, code, sentence, exposure=latest, data=data)
 
 
 def never_delivered(turn: Turn, code: Code, sentence: str) -> Turn:

@@ -96,9 +96,17 @@ class Operation:
     """No trigger before this instant: the pause after a conflict."""
     transaction: Transaction | None = None
     """What we were asked to sign; after `SIGNED_SENT` what the peer may hold."""
+    signed_before: tuple[Transaction, ...] = ()
+    """What earlier attempts signed and handed over before they were voided: the peer may still use one."""
     recheck_at: float | None = None
     """When to ask the node's state again: the report of the outcome may have gone to a lost socket."""
     doubt: Code | None = None
+
+    @property
+    def handed_over(self) -> tuple[Transaction, ...]:
+        """Every transaction of this command that bears our signature outside this process."""
+        is_out = self.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT) and self.transaction is not None
+        return (*self.signed_before, *((self.transaction,) if is_out and self.transaction is not None else ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,34 @@ def test_conflicts_without_end_fail_the_transfer_with_its_exposure() -> None:
     assert ending.exposure == {"round": 2, "tx_hash": offchain(2).hash}
 
 
+def test_an_attempt_that_was_voided_after_our_signature_may_still_happen() -> None:
+    """The peer can co-sign it later (observed). It is this payment, and it is not made a second time."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    assert not channel.outcomes()
+    channel.cosigned(offchain(2))
+    assert [(e.outcome, e.hash) for e in channel.outcomes()] == [(Outcome.SUCCEEDED, offchain(2).hash)]
+    assert channel.state.initiator_balance == 995
+    assert not channel.wait(5).sent(AskTransfer)
+
+
+def test_every_signature_that_is_out_is_exposed_when_the_retries_end() -> None:
+    """The last attempt may have been void before it was signed; an earlier one was not."""
+    channel = proposed(opened(conflict_retries=1), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.wait(1).give(conflict())
+    (ending,) = channel.outcomes()
+    assert (ending.code, ending.exposure) == (Code.CONFLICT, {"round": 2, "tx_hash": offchain(2).hash})
+
+
+def test_an_abandoned_state_that_was_used_raises_an_alarm_and_the_channel_goes_on() -> None:
+    """A failed command stays failed; the amount moved once, and operators are told."""
+    channel = proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.cosigned(offchain(2))
+    assert channel.event("alarm.abandoned_state_used").data["command_id"] == "t-1"
+    assert channel.sent(AskBalances)
+    assert channel.state.phase is Phase.OPEN
+    assert not channel.outcomes()
+
+
 def test_exposure_is_cleared_by_the_next_co_signed_round() -> None:
     """Only one state of a round counts, so any other co-signed one takes the abandoned one its use."""
     channel = proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
