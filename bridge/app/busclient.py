@@ -43,7 +43,14 @@ class BusClient:
         """Publish bytes as a command, whatever they are."""
         await self.publish("commands", f"{channel}.{kind}", body, correlation_id)
 
-    async def publish(self, exchange: str, key: str, body: bytes, correlation_id: str | None = None) -> None:
+    async def publish(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        correlation_id: str | None = None,
+        reply_to: str | None = None,
+    ) -> None:
         """Publish bytes to one of the deployment's exchanges, named without its prefix."""
         await self._publisher.publish(
             Envelope(
@@ -54,6 +61,7 @@ class BusClient:
                 type="",
                 correlation_id=correlation_id,
                 timestamp=datetime.now(UTC).timestamp(),
+                reply_to=reply_to,
             )
         )
 
