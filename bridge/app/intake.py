@@ -5,7 +5,7 @@ before. A reply is acked once the step that used it is committed. Whatever one m
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -44,6 +44,7 @@ class CommandIntake:
         self,
         names: Names,
         workers: Mapping[ChannelName, Worker],
+        halted: Container[ChannelName],
         journal: Journal,
         relay: Relay,
         clock: Callable[[], float],
@@ -51,6 +52,7 @@ class CommandIntake:
     ) -> None:
         self._names = names
         self._workers = workers
+        self._halted = halted
         self._journal = journal
         self._relay = relay
         self._clock = clock
@@ -73,6 +75,8 @@ class CommandIntake:
         await delivery.ack()
 
     async def _accept(self, received: Received, channel: ChannelName, command: Command | Query) -> None:
+        if channel in self._halted:
+            raise BodyError(Code.CHANNEL_BUSY, "the channel is halted: its operators have been told")
         digest = body_hash(received)
         known = await self._journal.find_command(CommandId(command.command_id))
         if known is not None:
@@ -157,12 +161,14 @@ class ReplyIntake:
         self,
         names: Names,
         workers: Mapping[ChannelName, Worker],
+        halted: Container[ChannelName],
         journal: Journal,
         relay: Relay,
         clock: Callable[[], float],
     ) -> None:
         self._names = names
         self._workers = workers
+        self._halted = halted
         self._journal = journal
         self._relay = relay
         self._clock = clock
@@ -184,7 +190,7 @@ class ReplyIntake:
             await delivery.ack()
             return
         worker = self._workers.get(channel)
-        if worker is not None and worker.terms.own == account:
+        if worker is not None and worker.terms.own == account and channel not in self._halted:
             worker.reply(Replied(author, reply, delivery.ack))
             return
         refusal = RefuseReply(

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from bridge.app.clock import SteadyClock
@@ -101,12 +101,18 @@ class Service:
         replies = Consumer(
             consuming, f"{prefix}.sign-replies", prefetch=limits.prefetch, source=f"{prefix}.sign-replies"
         )
-        command_intake = CommandIntake(self._names, self.workers, journal, relay, self._clock, backlog)
-        reply_intake = ReplyIntake(self._names, self.workers, journal, relay, self._clock)
+        command_intake = CommandIntake(
+            self._names, self.workers, self.supervisor.halted, journal, relay, self._clock, backlog
+        )
+        reply_intake = ReplyIntake(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(relay.run(), name="relay"),
                 group.create_task(self.supervisor.run(), name="workers"),
+            ]
+            for worker in self.workers.values():
+                await worker.taken_over.wait()
+            tasks += [
                 group.create_task(reply_intake.run(replies), name="replies"),
                 group.create_task(self._prune(journal), name="prune"),
             ]
@@ -133,8 +139,10 @@ class Service:
         await self._settle()
         await replies.close()
         live = [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
-        await asyncio.gather(*(worker.link.close() for worker in live))
-        await asyncio.gather(*(worker.drained() for worker in live))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await asyncio.gather(*(worker.link.close() for worker in live))
+                await asyncio.gather(*(worker.drained() for worker in live))
         if not await relay.flush(FLUSH_SECONDS):
             log.warning("outbox_not_empty", extra={"rows": relay.depth[0]})
 

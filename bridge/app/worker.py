@@ -107,6 +107,8 @@ class Worker:
         self._decided_at = 0.0
         self._moved = asyncio.Event()
         self._is_losing = False
+        self.taken_over = asyncio.Event()
+        """Set once what an earlier owner left is known: only then may the bus be read."""
         self.link = Link(self.address, self, max_frame_bytes=max_frame_bytes)
 
     # --- what the outside gives; none of these blocks ---------------------------------------------------
@@ -156,12 +158,18 @@ class Worker:
 
     async def tell_halted(self, error: BaseException) -> None:
         """The last event of a channel that met a bug of ours: what kind, and at which round it stands."""
+        self.taken_over.set()  # whoever waits for it must not wait for ever
         sentence = f"the bridge halted this channel: {type(error).__name__}"
         alarm = Publish("alarm", Code.INVARIANT_VIOLATION.value, {"sentence": sentence, "round": self.state.round})
         batch, draft = self._contract.compose(self.state, (alarm,), self._rows, self._clock())
         rows = await self._journal.commit(batch)
         self._contract.settle(draft)
         self._relay.add(rows)
+        while not self._items.empty():
+            item = self._items.get_nowait()
+            if isinstance(item, Replied):
+                await item.settled()
+            self._items.task_done()
 
     async def _take_over(self) -> None:
         """What an earlier owner left: its command in flight, and queries nobody answered."""
@@ -170,6 +178,7 @@ class Worker:
             if row.kind == Query.kind:
                 self._items.put_nowait(Asked(row))
         await self._decide(TakenOver())
+        self.taken_over.set()
 
     async def _work(self) -> None:
         while True:
@@ -214,7 +223,7 @@ class Worker:
 
     async def _take_line(self) -> None:
         """Give the head of the line to `step` whenever nothing of ours is beyond it."""
-        while self._line_grew and self.state.operation is None:
+        while self._line_grew and (self.state.operation is None or self.state.is_over):
             row = await self._journal.next_command(self.terms.name)
             if row is None:
                 self._line_grew = False
@@ -298,7 +307,11 @@ class Worker:
         """
         while self._is_losing or self.state.is_over:
             await self._moved.wait()
+        await asyncio.sleep(max(0.0, self.state.quiet_until - self._clock()))
         resume = await self._resume() if self.state.is_resumable else None
+        if resume is None and self.state.is_resumable:
+            # To open instead would make a second channel of a first that may exist.
+            raise NodeUnavailable("the channel exists and the journal holds nothing to come back to it with")
         query = self._codec.query(self.terms, resume)
         return Address(self._node_url, query), resume is not None
 

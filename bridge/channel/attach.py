@@ -14,6 +14,7 @@ from bridge.channel.effect import KeepFsmId, KeepState, Reconnect, Rest
 from bridge.channel.input import History, InfoReported, LinkDown, LinkFailed, LinkUp, OffchainState
 from bridge.channel.operation import doubt, end_unknown, fail
 from bridge.channel.proposal import forget, settle
+from bridge.channel.query import from_journal
 from bridge.channel.request import AskBalances, AskHistory, AskState
 from bridge.channel.signature import close_request
 from bridge.channel.state import Attachment, Operation, Phase, Purpose, Stage, mark_down
@@ -24,7 +25,12 @@ from bridge.errors import Code
 
 ALARM_SECONDS, ALARM_ATTEMPTS = 150.0, 5
 """After so long, and so many tries, an attach is called lost. Longer than `timeout_accept` (120 s)."""
+AWAY_SECONDS = 150.0
+"""How long a peer that was away before a new attach is waited for: longer than `timeout_accept` (120 s)."""
 RECHECK_SECONDS = 5.0
+CLOSED_SECONDS, SILENT_SECONDS = 1.0, 65.0
+ABNORMAL = 1006
+"""The close code of a socket that ended without the node's close frame."""
 TIMEOUT_CODE = 3
 
 
@@ -82,13 +88,20 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     was = turn.state.attachment
     if was is Attachment.DOWN:
         return turn
-    turn = _mark_down(turn, was)
+    for asked in turn.state.asked:
+        if asked.query is not None:
+            turn = from_journal(turn, asked.query)
+    turn = _keep_quiet(_mark_down(turn, was), down)
     if was is not Attachment.CONNECTED:
-        turn = turn.publish("link", "detached", code=down.code, sentence=down.reason)
+        quiet = max(0.0, turn.state.quiet_until - turn.now)
+        turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)
     if turn.state.is_over:
         return turn.do(Rest())
+    if _is_stranded(turn):
+        return _lose(turn, "the link was lost after our opening signature", Code.CONNECTION_LOST)
     if not turn.state.is_resumable or (turn.state.cosigned is None and turn.state.settling is None):
-        return close_request(turn.set(phase=Phase.NEW, settling=None), "withdrawn", reason="the link was lost")
+        turn = turn.set(phase=Phase.NEW, settling=None, channel_id=None)
+        return close_request(turn, "withdrawn", reason="the link was lost")
     turn = close_request(turn, "withdrawn", reason="the link was lost")
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return _lose(turn, "this dialect has nothing to resume a channel with", Code.LEGACY_NO_EVIDENCE)
@@ -97,12 +110,35 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
 
 def take_over(turn: Turn) -> Turn:
     """S0: this process owns the channel now; the socket there was is another's, or an earlier one's."""
-    turn = link_down(turn, LinkDown(1006, "the process that held the link is gone"))
+    # Whoever asked before is asked for anew by the worker: those questions are not answered here.
+    turn = link_down(turn.set(asked=()), LinkDown(1006, "the process that held the link is gone"))
     return turn.do(Rest()) if turn.state.is_over else turn
 
 
+def _is_stranded(turn: Turn) -> bool:
+    """Our opening signature is out and there is no way back to the channel it may open: never sign another."""
+    state = turn.state
+    if state.cosigned is not None or state.settling is None:
+        return False
+    return turn.terms.dialect.is_legacy or state.channel_id is None
+
+
+def _keep_quiet(turn: Turn, down: LinkDown) -> Turn:
+    """After a reestablish the node finds the initiator's FSM no more: attached too early it begins a second one.
+
+    As soon as that one's saved state is older than the peer's, the channel is lost for ever (observed). So the
+    initiator waits until the old socket is surely gone at the node: a moment where the node itself closed it,
+    else longer than the 60 s after which a node closes a silent one.
+    """
+    state = turn.state
+    if not state.reestablished or not turn.is_initiator or turn.terms.dialect is not Dialect.JSON_RPC:
+        return turn
+    seconds = SILENT_SECONDS if down.code == ABNORMAL else CLOSED_SECONDS
+    return turn.set(quiet_until=turn.now + seconds)
+
+
 def _mark_down(turn: Turn, was: Attachment) -> Turn:
-    failed = turn.state.failed_attaches + (1 if was is Attachment.CONNECTED else 0)
+    failed = turn.state.failed_attaches + (0 if was is Attachment.READY else 1)
     return replace(turn, state=mark_down(turn.state, turn.now)).set(failed_attaches=failed)
 
 
@@ -116,7 +152,8 @@ def link_failed(turn: Turn, failed: LinkFailed) -> Turn:
 def _alarm_when_long(turn: Turn) -> Turn:
     """A channel nobody can attach to: the operator needs the latest co-signed state now, not later."""
     state = turn.state
-    if state.alarmed or state.cosigned is None or state.down_since is None:
+    has_signed = state.cosigned is not None or state.settling is not None
+    if state.alarmed or not has_signed or state.down_since is None:
         return turn
     if state.failed_attaches < ALARM_ATTEMPTS or turn.now - state.down_since < ALARM_SECONDS:
         return turn
@@ -125,7 +162,8 @@ def _alarm_when_long(turn: Turn) -> Turn:
 
 def _require_recovery(turn: Turn, sentence: str) -> Turn:
     """The rescue kit: with the co-signed state its owner can close on chain."""
-    held = turn.state.cosigned
+    settling = turn.state.settling
+    held = turn.state.cosigned or (None if settling is None else settling.transaction)
     return turn.publish(
         "alarm",
         Code.RECOVERY_REQUIRED.value,
@@ -140,7 +178,7 @@ def _require_recovery(turn: Turn, sentence: str) -> Turn:
 
 def _lose(turn: Turn, sentence: str, code: Code) -> Turn:
     """Nothing more can be done through the node. Told once; the line is answered, nothing hangs."""
-    turn = _require_recovery(turn.set(phase=Phase.LOST, settling=None), sentence)
+    turn = _require_recovery(turn.set(phase=Phase.LOST), sentence).set(settling=None)
     operation = turn.operation
     if operation is not None and operation.stage is Stage.SIGNED_SENT:
         turn = doubt(turn, code, f"{sentence}; the peer may hold the signed state")
@@ -159,7 +197,7 @@ def opened(turn: Turn) -> Turn:
     """`open`: the channel is usable, for the first time or again."""
     state = turn.state
     first = state.cosigned is None
-    turn = turn.set(phase=Phase.OPEN, peer_is_away=False)
+    turn = turn.set(phase=Phase.OPEN, peer_is_away=False, peer_awaited_until=None)
     if first and state.attachment is Attachment.READY:
         return turn
     if turn.terms.dialect is Dialect.LEGACY_SEED:
@@ -190,6 +228,8 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
     turn = _settle_operation(turn, found, purpose)
     if purpose is Purpose.RECHECK:
         return turn
+    if turn.state.peer_is_away:
+        turn = turn.set(peer_awaited_until=turn.now + AWAY_SECONDS)
     accounts = (turn.terms.initiator, turn.terms.responder)
     turn = turn.set(phase=Phase.OPEN if turn.state.phase is Phase.OPENING else turn.state.phase)
     return _reattached(turn).ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)
@@ -216,6 +256,7 @@ def _is_explained(turn: Turn, transaction: Transaction) -> bool:
 
 def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     """The new truth, first; then whoever waited for it."""
+    turn = _withdraw_outdated(turn)
     round_ = transaction.round or 0
     turn = turn.set(
         round=round_,
@@ -234,6 +275,18 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     if operation is not None:
         turn = cosigned(turn, operation, transaction)
     return clear_exposures(settle(turn, transaction), transaction)
+
+
+def _withdraw_outdated(turn: Turn) -> Turn:
+    """A request still with a signer was for the round that has just been taken."""
+    opened = turn.state.open_request
+    if opened is None or opened.tag.is_opening:
+        return turn
+    turn = close_request(turn, "withdrawn", reason="another state was co-signed")
+    operation = turn.operation
+    if operation is not None and operation.stage is Stage.AWAITING_SIGN:
+        return void(turn, operation)
+    return turn
 
 
 def _tell_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
@@ -335,7 +388,8 @@ def probe_missed(turn: Turn, operation: Operation) -> Turn:
     """1018 after a signature: it was consumed. For a transfer the node's own memory tells how it ended."""
     if isinstance(operation.command, Transfer):
         return turn.ask(AskHistory, Purpose.HISTORY)
-    return turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
+    turn = turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
+    return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
 
 
 def history_answered(turn: Turn, history: History) -> Turn:

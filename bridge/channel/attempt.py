@@ -132,6 +132,8 @@ def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -
     if "conflict" in refused.reasons:
         # Older nodes answer a second request so, besides the conflict they report to both sides.
         return _retry_or_fail(turn, operation, Conflicted(round=turn.state.round, raw=refused.raw))
+    if "not_ready" in refused.reasons and operation.attempt < MOST_TRIGGERS:
+        return void(turn, operation)  # the funding is not locked yet: `open` may have gone to a lost socket
     reasons = ", ".join(refused.reasons) or "no reason given"
     insufficient = "insufficient_balance" in refused.reasons
     code = Code.INSUFFICIENT_BALANCE if insufficient else Code.NODE_REJECTED
@@ -150,8 +152,8 @@ def is_answer(turn: Turn, operation: Operation, refused: RequestRefused) -> bool
 
 def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
     """The node says the operation is void. What that means depends on whether a signature of ours is out."""
-    if operation.stage is Stage.JOURNALED or isinstance(operation.command, Message):
-        return turn
+    if operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT) or isinstance(operation.command, Message):
+        return turn  # what is in doubt is settled by a state, never by somebody's word about another operation
     if conflicted.round > turn.state.round:
         sentence = f"the conflict speaks of round {conflicted.round}: the peer holds a state we lack"
         turn = turn.publish("alarm", Code.RECOVERY_REQUIRED.value, raw=conflicted.raw, sentence=sentence)

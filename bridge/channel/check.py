@@ -1,7 +1,7 @@
 """Is this the transaction that was asked for? The checks before anybody is asked to sign (G4).
 
 Each function answers with a sentence when something differs, else None. Whoever calls refuses the request.
-Source: guarantees.md 5.1. The peer's signature itself is verified outside, where the keys' mathematics is.
+Source: guarantees.md 5.1. How many signatures there are is checked here; that the peer's one verifies is not.
 """
 
 from collections.abc import Callable
@@ -208,6 +208,9 @@ def check_proposal(
     """Whether the policy lets a peer's proposal reach a signer (guarantees.md 5.3)."""
     if tag.value not in terms.policy.acknowledge:
         return f"the policy acknowledges no {tag.value}"
+    on_chain = tag in (Tag.DEPOSIT_ACK, Tag.WITHDRAW_ACK)
+    if on_chain and transaction.account != terms.peer:
+        return f"the peer's {tag.value} names {transaction.account} as its account"
     if tag is Tag.SHUTDOWN_ACK:
         return check_close(terms, state, transaction)
     moved = moves(terms, transaction, updates)

@@ -18,7 +18,7 @@ from bridge.channel.request import (
     NodeRequest,
     SendMessage,
 )
-from bridge.channel.state import Exposure, Operation, Phase, Purpose, Stage
+from bridge.channel.state import UNSETTLED, Exposure, Operation, Phase, Purpose, Stage
 from bridge.channel.terms import Dialect
 from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
@@ -27,7 +27,15 @@ META_PREFIX = "channel-bridge:"
 
 
 def take(turn: Turn, command: Command) -> Turn:
-    """The head of the line enters the state. Whether it can run at once is `advance`'s business."""
+    """The head of the line enters the state. Whether it can run at once is `advance`'s business.
+
+    In a channel that is over it is answered at once, beside whatever is still in doubt there.
+    """
+    over = _refuse_over(turn)
+    if over is not None:
+        code, sentence = over
+        command_id = CommandId(command.command_id)
+        return turn.conclude(Conclude(command_id, command, Outcome.FAILED, code, sentence, turn.state.round or None))
     turn = turn.set(operation=Operation(command, since=turn.now))
     reason = _refuse_early(turn, command)
     return turn if reason is None else fail(turn, *reason)
@@ -80,8 +88,8 @@ def advance(turn: Turn) -> Turn:
 def is_busy(turn: Turn) -> bool:
     """Rule 1: one thing outstanding a channel, in either direction."""
     state = turn.state
-    probing = state.has_asked(Purpose.PROBE, Purpose.TAKE_OVER, Purpose.RECHECK, Purpose.HISTORY)
-    return state.open_request is not None or state.settling is not None or probing
+    asking = state.has_asked(*UNSETTLED, Purpose.QUERY)
+    return state.open_request is not None or state.settling is not None or asking
 
 
 def _refuse_now(turn: Turn, operation: Operation) -> tuple[Code, str] | None:
@@ -89,12 +97,20 @@ def _refuse_now(turn: Turn, operation: Operation) -> tuple[Code, str] | None:
     command, state = operation.command, turn.state
     if command.is_expired(datetime.fromtimestamp(turn.now, UTC)):
         return Code.EXPIRED, "the command's expires_at has passed before it was its turn"
-    if state.phase in (Phase.CLOSING, Phase.CLOSED):
-        return Code.CHANNEL_CLOSED, "the channel is closed or closing"
-    if state.phase is Phase.LOST:
-        return Code.CHANNEL_NOT_OPEN, "the channel is lost: only an operator can settle it"
+    over = _refuse_over(turn)
+    if over is not None:
+        return over
     if state.is_ready and command.expect_round is not None and command.expect_round != state.round:
         return Code.ROUND_MISMATCH, f"the channel is at round {state.round}, not {command.expect_round}"
+    return None
+
+
+def _refuse_over(turn: Turn) -> tuple[Code, str] | None:
+    """A channel that takes no operation any more."""
+    if turn.state.phase in (Phase.CLOSING, Phase.CLOSED):
+        return Code.CHANNEL_CLOSED, "the channel is closed or closing"
+    if turn.state.phase is Phase.LOST:
+        return Code.CHANNEL_NOT_OPEN, "the channel is lost: only an operator can settle it"
     return None
 
 

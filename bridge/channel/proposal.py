@@ -21,7 +21,7 @@ from bridge.channel.signature import (
     open_request,
     refuse_node,
 )
-from bridge.channel.state import OpenRequest, Phase, Purpose, Settling, Stage
+from bridge.channel.state import UNSETTLED, OpenRequest, Phase, Settling, Stage
 from bridge.channel.transaction import Kind, Transaction
 from bridge.channel.turn import Turn
 
@@ -35,6 +35,10 @@ FAMILIES = {
 
 def request_opening(turn: Turn, requested: SignRequested) -> Turn:
     """The create transaction. The node knows no refusal here: a wrong one is published and left to lapse."""
+    if turn.state.settling is not None or turn.state.open_request is not None:
+        # One signature opens one channel: a second one could lock the coins twice.
+        turn = turn.publish("sign", "unexpected", raw=requested.raw, tag=requested.tag.value)
+        return refuse_node(turn, requested.tag, BUSY)
     mismatch = check_frame(turn.state, requested.tag, requested.transaction) or check_opening(
         turn.terms, requested.transaction
     )
@@ -64,7 +68,7 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
 def _is_outstanding(turn: Turn) -> bool:
     state = turn.state
     beyond_line = state.operation is not None and state.operation.stage is not Stage.JOURNALED
-    asking = state.has_asked(Purpose.PROBE, Purpose.TAKE_OVER, Purpose.RECHECK, Purpose.HISTORY)
+    asking = state.has_asked(*UNSETTLED)
     return beyond_line or asking or state.open_request is not None or state.settling is not None
 
 
@@ -73,7 +77,10 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
     match replied.verdict:
         case Signed() as signed:
             turn = forward(turn, opened, signed, replied.author)
-            return turn.set(settling=Settling(opened.tag, opened.transaction, opened.updates, turn.now))
+            # The id follows from the create transaction: the node tells it only once both have signed.
+            channel_id = turn.state.channel_id or opened.transaction.channel_id
+            settling = Settling(opened.tag, opened.transaction, opened.updates, turn.now)
+            return turn.set(settling=settling, channel_id=channel_id)
         case Declined(reason):
             return refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
         case BadReply() as bad:

@@ -11,14 +11,15 @@ from bridge.channel.identifier import CommandId
 from bridge.channel.input import Answer, Balances, OffchainState, Proof
 from bridge.channel.operation import is_busy
 from bridge.channel.request import AskBalances, AskProof, AskState
-from bridge.channel.state import Asked, Purpose
+from bridge.channel.state import Asked, Purpose, Stage
 from bridge.channel.terms import Dialect
 from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
 
 
 def begin(turn: Turn, query: Query) -> Turn:
-    if not turn.state.is_ready or is_busy(turn) or turn.terms.dialect is Dialect.LEGACY_SEED:
+    moving = turn.operation is not None and turn.operation.stage is not Stage.JOURNALED
+    if not turn.state.is_ready or moving or is_busy(turn) or turn.terms.dialect is Dialect.LEGACY_SEED:
         return from_journal(turn, query)
     parties = (turn.terms.initiator, turn.terms.responder)
     match query.what:

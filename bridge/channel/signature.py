@@ -128,7 +128,9 @@ def refuse_reply(turn: Turn, replied: SignReplied) -> Turn:
 
 def is_open(turn: Turn, replied: SignReplied) -> bool:
     opened = turn.state.open_request
-    return opened is not None and opened.sign_request_id == replied.sign_request_id and turn.now < opened.deadline
+    if opened is None or opened.sign_request_id != replied.sign_request_id or turn.now >= opened.deadline:
+        return False
+    return opened.transaction.round in (None, turn.state.round + 1)  # I2
 
 
 def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Turn:

@@ -81,6 +81,10 @@ class Purpose(StrEnum):
     QUERY = "query"
 
 
+UNSETTLED = (Purpose.PROBE, Purpose.TAKE_OVER, Purpose.REESTABLISH, Purpose.RECHECK, Purpose.HISTORY)
+"""Questions whose answer may settle something: until then nothing is proposed, signed or triggered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """The one command of ours that left the line. At most one a channel (I1)."""
@@ -172,13 +176,17 @@ class State:
     operation: Operation | None = None
     open_request: OpenRequest | None = None
     closed_request: SignRequestId | None = None
-    """The latest sign request that was settled, so that a repeated reply is told `duplicate`, not `unknown`."""
+    """The latest sign request that was settled, so that a reply that comes again is told `late`, not `unknown`."""
     settling: Settling | None = None
     asked: tuple[Asked, ...] = ()
     exposures: tuple[Exposure, ...] = ()
     peer_is_away: bool = False
+    peer_awaited_until: float | None = None
+    """A new attach is not told whether the peer came back meanwhile: past this instant we assume he did."""
     reestablished: bool = False
     """The FSM was born of a reestablish: it dies with its socket, and a too early attach can lose the channel."""
+    quiet_until: float = 0.0
+    """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None
     failed_attaches: int = 0
     alarmed: bool = False

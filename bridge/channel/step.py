@@ -119,7 +119,7 @@ def _info(turn: Turn, info: InfoReported) -> Turn:
     turn = turn.set(heard_at=turn.now, channel_id=turn.state.channel_id or info.channel_id)
     turn = turn.publish("info", _word(info.event), raw=info.raw, event=info.event)
     match info.event:
-        case "fsm_up":
+        case "fsm_up" if not turn.terms.dialect.is_legacy:
             return attach.fsm_up(turn, info)
         case "open":
             return attach.opened(turn)
@@ -207,6 +207,8 @@ def _refused(turn: Turn, refused: RequestRefused) -> Turn:
             return query.refused(turn, asked, refused.reasons)
         if asked.purpose is Purpose.HISTORY:
             return attach.history_answered(turn, History(()))
+        if asked.purpose in (Purpose.TAKE_OVER, Purpose.REESTABLISH):
+            return turn.do(Reconnect("the node refused the state query"))
         return turn
     if operation is not None and attempt.is_answer(turn, operation, refused):
         return attempt.refused_by_node(turn, operation, refused)
@@ -232,11 +234,11 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
         case Purpose.PROBE, Accepted():
             return _probed(turn, was_pending=True)
         case Purpose.RECEIPT, _:
-            operation = turn.operation
-            waits = operation is not None and isinstance(operation.command, Message)
-            return succeed(turn) if waits else turn
+            return succeed(turn) if _is_receipt(turn, asked) else turn
         case (Purpose.TAKE_OVER | Purpose.REESTABLISH | Purpose.RECHECK) as purpose, OffchainState() as found:
             return attach.state_answered(turn, found, purpose)
+        case ((Purpose.TAKE_OVER | Purpose.REESTABLISH), _):
+            return turn.do(Reconnect("the node answered no state"))
         case Purpose.HISTORY, History() as history:
             return attach.history_answered(turn, history)
         case Purpose.HISTORY, _:
@@ -247,9 +249,18 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
             return turn
 
 
+def _is_receipt(turn: Turn, asked: Asked) -> bool:
+    """The answer to the question put right behind the message on its way."""
+    operation = turn.operation
+    if operation is None or operation.stage is not Stage.SENT or operation.request_id is None:
+        return False
+    return isinstance(operation.command, Message) and asked.request_id == operation.request_id + 1
+
+
 def _set_balances(turn: Turn, entries: dict[str, int]) -> Turn:  # keys are accounts
     terms = turn.terms
-    if terms.initiator not in entries or terms.responder not in entries or is_busy(turn):
+    moving = turn.operation is not None and turn.operation.stage is not Stage.JOURNALED
+    if terms.initiator not in entries or terms.responder not in entries or is_busy(turn) or moving:
         return turn
     return turn.set(initiator_balance=entries[terms.initiator], responder_balance=entries[terms.responder])
 
@@ -305,6 +316,8 @@ def _watch(turn: Turn) -> Turn:
     if opened is not None and turn.now >= opened.deadline:
         own = opened.cause == "command"
         turn = attempt.lapse(turn, opened) if own else proposal.lapse(turn, opened)
+    if turn.state.peer_awaited_until is not None and turn.now >= turn.state.peer_awaited_until:
+        turn = turn.set(peer_is_away=False, peer_awaited_until=None)
     turn = _expire_questions(turn)
     operation = turn.operation
     if operation is not None and turn.state.attachment is Attachment.READY:
@@ -327,7 +340,8 @@ def _keep_alive(turn: Turn) -> Turn:
     """Pings do not reach the FSM; a question does, and puts its idle timer back."""
     if not _wants_keep_alive(turn.terms, turn.state) or turn.now < _keep_alive_at(turn.terms, turn.state):
         return turn
-    if (turn.operation is not None and turn.operation.stage is not Stage.JOURNALED) or is_busy(turn):
+    moving = turn.operation is not None and turn.operation.stage not in (Stage.JOURNALED, Stage.IN_DOUBT)
+    if moving or is_busy(turn):
         return turn
     parties = (turn.terms.initiator, turn.terms.responder)
     return turn.set(heard_at=turn.now).ask(lambda request_id: AskBalances(request_id, parties), Purpose.BALANCES)
@@ -353,6 +367,8 @@ def next_wake(terms: Terms, state: State, after: float) -> float | None:
         instants.append(warning_at(state.open_request))
     if _wants_keep_alive(terms, state):
         instants.append(_keep_alive_at(terms, state))
+    if state.peer_awaited_until is not None:
+        instants.append(state.peer_awaited_until)
     instants.extend(_operation_instants(terms, state))
     return min((instant for instant in instants if instant > after), default=None)
 

@@ -1,30 +1,39 @@
 """Lost sockets: what is asked afterwards, and what each answer settles (guarantees.md section 3)."""
 
+from dataclasses import replace
+
 import pytest
 
 from bridge.channel.effect import KeepFsmId, Publish, Reconnect, Rest
 from bridge.channel.identifier import FsmId
 from bridge.channel.input import (
     Accepted,
+    Balances,
     CommandDue,
+    Conflicted,
     History,
     LinkDown,
     LinkFailed,
     LinkUp,
     OffchainState,
+    QueryDue,
+    RequestAnswered,
     RequestRefused,
     Signed,
     SignReplied,
+    SignRequested,
     TakenOver,
 )
-from bridge.channel.request import AskHistory, AskState, AskTransfer, Refuse, SendSignature, Tag
+from bridge.channel.request import AskBalances, AskHistory, AskState, AskTransfer, Refuse, SendSignature, Tag
 from bridge.channel.state import Attachment, Phase, Stage
-from bridge.channel.terms import Dialect
+from bridge.channel.terms import Dialect, Role
 from bridge.channel.transaction import Kind, Transaction
 from bridge.errors import Code, Outcome
 from tests.channel.given import (
     CHANNEL,
     FSM,
+    INITIATOR,
+    RESPONDER,
     Channel,
     create,
     deposit,
@@ -33,6 +42,8 @@ from tests.channel.given import (
     offchain,
     opened,
     proposed,
+    query,
+    terms,
     transaction,
     transfer,
 )
@@ -191,6 +202,33 @@ def test_a_new_credential_means_waiting_until_both_sides_are_back() -> None:
     assert channel.event("link.reattached").data["reestablished"] is True
 
 
+@pytest.mark.parametrize(("code", "seconds"), [(1000, 1.0), (1001, 1.0), (1006, 65.0)])
+def test_after_a_reestablish_the_initiator_keeps_quiet(code: int, seconds: float) -> None:
+    """Attached too early the node begins a second FSM from an older state, and the channel is lost (observed)."""
+    channel = reestablished(opened())
+    channel.give(LinkDown(code))
+    assert channel.state.quiet_until == channel.now + seconds
+    assert channel.event("link.detached").data["quiet_seconds"] == seconds
+
+
+def test_a_crash_after_a_reestablish_counts_as_a_silent_socket() -> None:
+    """Nobody knows when the node will notice that the old process is gone."""
+    channel = reestablished(opened())
+    channel.give(TakenOver())
+    assert channel.state.quiet_until == channel.now + 65.0
+
+
+def test_nobody_else_keeps_quiet() -> None:
+    """The responder may come back at once, and so may whoever's FSM lived on."""
+    assert drop(opened()).state.quiet_until == 0.0
+    assert drop(reestablished(opened(Role.RESPONDER))).state.quiet_until == 0.0
+
+
+def reestablished(channel: Channel) -> Channel:
+    drop(channel).give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM, channel_id=None)
+    return found(channel.info("channel_reestablished").info("open"), create())
+
+
 def test_a_signed_payment_not_in_the_re_agreed_state_did_not_happen() -> None:
     """Both sides agreed on the lower round: definite, and exposed."""
     channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))).give(LinkUp(resumed=True))
@@ -252,6 +290,140 @@ def test_legacy_does_not_repeat_a_trigger_after_a_reestablish() -> None:
     found(channel.info("open"), create())
     assert [e.code for e in channel.outcomes()] == [Code.TRIGGER_LOST]
     assert not channel.sent(AskTransfer)
+
+
+# --- what a review found ------------------------------------------------------------------------------
+
+
+def opening(dialect: Dialect = Dialect.JSON_RPC, known: bool = True) -> Channel:
+    """Our opening signature is out; the co-signed state is not back."""
+    channel = Channel(terms(dialect=dialect)).give(LinkUp(resumed=False))
+    if dialect is Dialect.JSON_RPC:
+        channel.info("fsm_up", fsm_id=FSM, channel_id=None)
+    asked = replace(create(0), wrapped=not dialect.is_legacy, channel_id=CHANNEL if known else None)
+    channel.give(SignRequested(tag=Tag.INITIATOR_SIGN, transaction=asked, updates=()))
+    return channel.sign()
+
+
+def test_an_opening_we_signed_is_come_back_to_not_begun_anew() -> None:
+    """The id follows from the create transaction; a second opening could lock the coins twice."""
+    channel = drop(opening())
+    assert channel.state.is_resumable
+    assert channel.state.settling is not None
+
+
+@pytest.mark.parametrize(("dialect", "known"), [(Dialect.JSON_RPC, False), (Dialect.LEGACY_LATE, True)])
+def test_an_opening_with_no_way_back_is_never_signed_again(dialect: Dialect, known: bool) -> None:
+    """Operators get what we signed; the line is answered."""
+    channel = drop(opening(dialect, known))
+    assert channel.state.phase is Phase.LOST
+    assert channel.event("alarm.recovery_required").data["signed_tx"] == create().text
+
+
+def test_a_second_opening_request_on_one_socket_reaches_no_signer() -> None:
+    channel = opening()
+    channel.give(SignRequested(tag=Tag.INITIATOR_SIGN, transaction=create(0), updates=()))
+    assert not channel.questions()
+
+
+def test_a_peer_that_came_back_unseen_is_not_waited_for_for_ever() -> None:
+    """A client that attaches later is not told whether the peer is there (observed)."""
+    channel = drop(opened().info("peer_disconnected"))
+    found(reconnect(channel), create()).give(CommandDue(transfer()))
+    assert not channel.sent(AskTransfer)
+    assert channel.wait(151).sent(AskTransfer)
+
+
+def test_a_state_that_takes_the_round_withdraws_the_request_for_it() -> None:
+    """I2: the reply that comes then is for a used round and goes nowhere."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    channel.give(Conflicted(channel_id=CHANNEL, round=1)).wait(1)
+    channel.requested(Tag.UPDATE, offchain(2), moved(5))
+    sign_request_id = channel.questions()[0].request.sign_request_id
+    channel.cosigned(offchain(2))
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
+    channel.give(SignReplied(sign_request_id, "signer", Signed("tx_late", ""))).wait(400)
+    assert not channel.sent(SendSignature)
+
+
+def test_a_query_whose_socket_is_lost_is_answered_from_the_journal() -> None:
+    channel = drop(opened().give(QueryDue(query())))
+    assert [e.data["source"] for e in channel.outcomes()] == ["journal"]
+
+
+def test_a_take_over_leaves_the_old_queries_to_the_worker() -> None:
+    """It asks those rows again; answering here too would be two outcomes for one command."""
+    assert not opened().give(QueryDue(query())).give(TakenOver()).outcomes()
+
+
+def test_attaches_that_die_before_the_channel_answers_raise_the_alarm() -> None:
+    """A dead channel is told `fsm_up`, then `died`, again and again."""
+    channel = drop(opened())
+    for _ in range(6):
+        channel.wait(40).give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM, channel_id=None).info("died")
+        channel.give(LinkDown(1000))
+    assert [e.name for e in channel.all if isinstance(e, Publish) and e.family == "alarm"] == ["recovery_required"]
+
+
+def test_a_refused_or_odd_answer_to_the_state_query_replaces_the_socket() -> None:
+    """Otherwise the channel would stay asking for ever."""
+    channel = reconnect(drop(opened()))
+    request_id = channel.sent(AskState)[0].request_id
+    refused = RequestRefused(request_id=request_id, codes=(-32603,), reasons=("internal",))
+    odd = RequestAnswered(request_id=request_id, answer=Accepted())
+    saved = channel.state
+    for answer in (refused, odd):
+        channel.state = saved
+        assert any(isinstance(effect, Reconnect) for effect in channel.give(answer).last)
+
+
+def test_balances_told_while_an_operation_is_out_are_not_taken() -> None:
+    """They may or may not hold it; the operation's own end moves them."""
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    found(reconnect(channel), create(), offchain(2, signatures=1))
+    channel.answer(AskBalances, Balances(((INITIATOR, 995), (RESPONDER, 505)))).cosigned(offchain(2))
+    assert (channel.state.initiator_balance, channel.state.responder_balance) == (995, 505)
+
+
+def test_what_is_in_doubt_is_not_settled_by_another_conflict() -> None:
+    """Nor repeated: only a state is evidence."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    channel.give(Conflicted(channel_id=CHANNEL, round=1, code=3))
+    channel.give(Conflicted(channel_id=CHANNEL, round=1, code=2)).wait(20)
+    assert not channel.outcomes()
+    assert not channel.sent(AskTransfer)
+    assert channel.wait(300).sent(AskBalances), "and the node's idle timer is still answered"
+
+
+def test_a_proposal_during_the_state_query_is_refused() -> None:
+    channel = drop(opened()).give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM, channel_id=None)
+    channel.info("channel_reestablished").info("open")
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
+    assert [r.code for r in channel.sent(Refuse)] == [4]
+
+
+def test_commands_behind_one_in_doubt_in_a_lost_channel_are_answered() -> None:
+    channel = opened(dialect=Dialect.LEGACY_SEED)
+    drop(proposed(channel, transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    channel.give(CommandDue(transfer(command_id="t-2")))
+    assert [(e.command_id, e.code) for e in channel.outcomes()] == [("t-2", Code.CHANNEL_NOT_OPEN)]
+    assert channel.state.operation is not None
+
+
+def test_a_late_receipt_does_not_settle_the_next_message() -> None:
+    """Legacy answers carry no number; the question behind a message is known by its own."""
+    channel = opened(dialect=Dialect.LEGACY_LATE).give(CommandDue(message())).wait(3)
+    second = message().model_copy(update={"command_id": "m-2"})
+    channel.info("peer_disconnected").give(CommandDue(second))
+    channel.give(RequestAnswered(request_id=None, answer=Balances(((INITIATOR, 1000),))))
+    assert not channel.outcomes()
+
+
+def test_a_proposal_to_spend_our_coins_on_chain_is_refused() -> None:
+    """A deposit acknowledges the peer's coins; one that names our account would take ours."""
+    tx = transaction(Kind.DEPOSIT, "d2", round=2, amount=30, account=INITIATOR, signatures=("s",))
+    channel = opened().requested(Tag.DEPOSIT_ACK, tx, None)
+    assert [r.code for r in channel.sent(Refuse)] == [128]
 
 
 # --- trouble --------------------------------------------------------------------------------------------

@@ -63,6 +63,16 @@ async def test_a_node_that_was_restarted_in_order_is_attached_again(amqp_url: st
         assert (await pay(home, pair, 6))["round"] == 3
 
 
+async def test_a_node_may_be_restarted_again_and_again(amqp_url: str, tmp_path: Path) -> None:
+    """After a reestablish the initiator waits until the old socket is gone at the node; then all goes on."""
+    pair = Pair("today")
+    async with house(amqp_url, tmp_path, pair) as home:
+        await home.opened()
+        for number in range(3):
+            await reattached(home, pair, lambda: restart(home))
+            assert (await pay(home, pair, 5 + number))["round"] == 2 + number
+
+
 @pytest.mark.parametrize("trouble", ["cut", "restart"])
 async def test_late_legacy_comes_back_by_its_latest_state(amqp_url: str, tmp_path: Path, trouble: str) -> None:
     """The co-signed transaction is what that dialect wants for a reestablish."""
