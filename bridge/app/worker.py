@@ -16,7 +16,7 @@ from bridge.app.contract import Contract
 from bridge.app.relay import Relay
 from bridge.channel.command import COMMANDS, Query
 from bridge.channel.effect import Conclude, Effect, Publish, Reconnect, Rest, Send
-from bridge.channel.identifier import CommandId, SignRequestId
+from bridge.channel.identifier import CommandId, SignRequestId, fingerprint
 from bridge.channel.input import (
     BadReply,
     CommandDue,
@@ -107,6 +107,7 @@ class Worker:
         self._decided_at = 0.0
         self._moved = asyncio.Event()
         self._is_losing = False
+        self._presented = ""
         self.taken_over = asyncio.Event()
         """Set once what an earlier owner left is known: only then may the bus be read."""
         self.link = Link(self.address, self, max_frame_bytes=max_frame_bytes)
@@ -114,7 +115,7 @@ class Worker:
     # --- what the outside gives; none of these blocks ---------------------------------------------------
 
     def link_up(self, resumed: bool) -> None:
-        self._items.put_nowait(LinkUp(resumed))
+        self._items.put_nowait(LinkUp(resumed, self._presented))
 
     def received(self, text: str | bytes) -> None:
         self._items.put_nowait(Text(text))
@@ -312,6 +313,7 @@ class Worker:
         if resume is None and self.state.is_resumable:
             # To open instead would make a second channel of a first that may exist.
             raise NodeUnavailable("the channel exists and the journal holds nothing to come back to it with")
+        self._presented = "" if resume is None or resume.fsm_id is None else fingerprint(resume.fsm_id)
         query = self._codec.query(self.terms, resume)
         return Address(self._node_url, query), resume is not None
 

@@ -11,6 +11,7 @@ from bridge.channel.attempt import NO_SIGNATURE, apply_moves, cosigned, probe, v
 from bridge.channel.check import OWN_TAGS
 from bridge.channel.command import Message, Transfer
 from bridge.channel.effect import KeepFsmId, KeepState, Reconnect, Rest
+from bridge.channel.identifier import fingerprint
 from bridge.channel.input import History, InfoReported, LinkDown, LinkFailed, LinkUp, OffchainState
 from bridge.channel.operation import doubt, end_unknown, fail
 from bridge.channel.proposal import forget, settle
@@ -36,7 +37,7 @@ TIMEOUT_CODE = 3
 
 def link_up(turn: Turn, up: LinkUp) -> Turn:
     """A socket. JSON-RPC says `fsm_up` next; legacy says nothing, or `open` once both sides are back."""
-    turn = turn.set(attachment=Attachment.CONNECTED)
+    turn = turn.set(attachment=Attachment.CONNECTED, presented=up.presented)
     if not turn.terms.dialect.is_legacy:
         return turn
     if up.resumed:
@@ -45,12 +46,13 @@ def link_up(turn: Turn, up: LinkUp) -> Turn:
 
 
 def fsm_up(turn: Turn, info: InfoReported) -> Turn:
-    """F6. With our channel's id the FSM lived on; without one the node has begun a new one for us."""
+    """F6. With the credential we showed the FSM lived on; with another the node has begun a new one for us."""
     if info.fsm_id is not None:
         turn = turn.do(KeepFsmId(info.fsm_id))
     if not turn.state.is_resumable:
         return _attached(turn.set(attachment=Attachment.READY, phase=Phase.OPENING))
-    if info.channel_id is None:
+    rotated = info.fsm_id is not None and fingerprint(info.fsm_id) != turn.state.presented
+    if rotated or info.channel_id is None:
         return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True)
     return ask_state(turn.set(attachment=Attachment.ASKING), Purpose.TAKE_OVER)
 

@@ -1,5 +1,6 @@
 """Names and ids, each its own type, so that the type checker catches a swap."""
 
+from hashlib import blake2b
 from typing import NewType
 
 ChannelName = NewType("ChannelName", str)
@@ -25,3 +26,8 @@ RequestId = NewType("RequestId", int)
 
 TransactionHash = NewType("TransactionHash", str)
 """blake2b-256 of the serialized inner transaction, 64 hex digits. The same for every signature state."""
+
+
+def fingerprint(fsm_id: FsmId) -> str:
+    """Tells one credential from another without being one: 32 hex digits."""
+    return blake2b(fsm_id.encode(), digest_size=16).hexdigest()

@@ -189,6 +189,8 @@ class LinkUp:
     """The WebSocket is open. `resumed`: opened with a stored credential, so a reconnect or a reestablish."""
 
     resumed: bool
+    presented: str = ""
+    """Fingerprint of the `fsm_id` it was opened with: the node's answer to another one is a reestablish."""
 
 
 @dataclass(frozen=True, slots=True)

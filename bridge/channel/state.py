@@ -185,6 +185,8 @@ class State:
     """A new attach is not told whether the peer came back meanwhile: past this instant we assume he did."""
     reestablished: bool = False
     """The FSM was born of a reestablish: it dies with its socket, and a too early attach can lose the channel."""
+    presented: str = ""
+    """Fingerprint of the credential the present socket was opened with."""
     quiet_until: float = 0.0
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.channel.effect import KeepFsmId, Publish, Reconnect, Rest
-from bridge.channel.identifier import FsmId
+from bridge.channel.identifier import FsmId, fingerprint
 from bridge.channel.input import (
     Accepted,
     Balances,
@@ -48,6 +48,8 @@ from tests.channel.given import (
     transfer,
 )
 
+NEW_FSM = FsmId("ba_new")
+
 
 def drop(channel: Channel) -> Channel:
     return channel.give(LinkDown(1006, "gone"))
@@ -55,7 +57,12 @@ def drop(channel: Channel) -> Channel:
 
 def reconnect(channel: Channel) -> Channel:
     """The FSM lived on: one frame, the same credential, and nothing is replayed."""
-    return channel.give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM)
+    return come_back(channel).info("fsm_up", fsm_id=FSM)
+
+
+def come_back(channel: Channel) -> Channel:
+    """A new socket, opened with the credential we have."""
+    return channel.give(LinkUp(resumed=True, presented=fingerprint(FSM)))
 
 
 def found(channel: Channel, signed: Transaction, half: Transaction | None = None) -> Channel:
@@ -192,9 +199,8 @@ def test_our_acknowledgement_found_co_signed_is_reported() -> None:
 
 def test_a_new_credential_means_waiting_until_both_sides_are_back() -> None:
     """After a node restart nothing counts before `channel_reestablished` and `open`."""
-    channel = drop(opened()).give(LinkUp(resumed=True))
-    channel.info("fsm_up", fsm_id=FsmId("ba_new"), channel_id=None)
-    assert KeepFsmId(FsmId("ba_new")) in channel.last
+    channel = come_back(drop(opened())).info("fsm_up", fsm_id=NEW_FSM)
+    assert KeepFsmId(NEW_FSM) in channel.last
     assert not channel.sent()
     channel.info("channel_reestablished").info("open")
     assert channel.sent(AskState)
@@ -225,14 +231,14 @@ def test_nobody_else_keeps_quiet() -> None:
 
 
 def reestablished(channel: Channel) -> Channel:
-    drop(channel).give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM, channel_id=None)
+    drop(channel).give(LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM)
     return found(channel.info("channel_reestablished").info("open"), create())
 
 
 def test_a_signed_payment_not_in_the_re_agreed_state_did_not_happen() -> None:
     """Both sides agreed on the lower round: definite, and exposed."""
-    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))).give(LinkUp(resumed=True))
-    channel.info("fsm_up", fsm_id=FSM, channel_id=None).info("channel_reestablished").info("open")
+    channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    come_back(channel).info("fsm_up", fsm_id=NEW_FSM).info("channel_reestablished").info("open")
     found(channel, create())
     (ending,) = channel.outcomes()
     assert (ending.outcome, ending.code) == (Outcome.FAILED, Code.NOT_APPLIED)
@@ -360,7 +366,9 @@ def test_attaches_that_die_before_the_channel_answers_raise_the_alarm() -> None:
     """A dead channel is told `fsm_up`, then `died`, again and again."""
     channel = drop(opened())
     for _ in range(6):
-        channel.wait(40).give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM, channel_id=None).info("died")
+        channel.wait(40).give(LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM).info(
+            "died"
+        )
         channel.give(LinkDown(1000))
     assert [e.name for e in channel.all if isinstance(e, Publish) and e.family == "alarm"] == ["recovery_required"]
 
@@ -396,7 +404,7 @@ def test_what_is_in_doubt_is_not_settled_by_another_conflict() -> None:
 
 
 def test_a_proposal_during_the_state_query_is_refused() -> None:
-    channel = drop(opened()).give(LinkUp(resumed=True)).info("fsm_up", fsm_id=FSM, channel_id=None)
+    channel = drop(opened()).give(LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM)
     channel.info("channel_reestablished").info("open")
     channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
     assert [r.code for r in channel.sent(Refuse)] == [4]
