@@ -301,7 +301,7 @@ class Limits(Section):
     backlog_per_channel: Annotated[Number, Unit("commands"), Field(ge=1, le=100_000)] = 1_000
     """Journaled commands of one channel; beyond: `channel_busy`."""
     backlog: Annotated[Number, Unit("commands"), Field(ge=1, le=1_000_000)] = 20_000
-    """Journaled commands of all channels; beyond, no more are taken from the broker."""
+    """Journaled commands of all channels; beyond: `channel_busy` for any of them."""
     prefetch: Annotated[Number, Unit("deliveries"), Field(ge=1, le=1_000)] = 32
     """What the broker hands out before it is acknowledged."""
     outbox_rows: Annotated[Number, Unit("rows"), Field(ge=100, le=10_000_000)] = 100_000
