@@ -104,7 +104,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "see /" + "work/main/bridge",
+        "see /" + "work/" + "main/bridge",
         'open("/' + 'home/alice/key")',
         "--index-url https://pypi" + ".org/simple",
         "deb http://deb.debian" + ".org/debian bookworm main",
@@ -115,7 +115,9 @@ def test_a_machines_trace_is_recognised(text: str) -> None:
     assert machine_traces(text)
 
 
-@pytest.mark.parametrize("text", ["~/work/x", "docs/work/plan.md", "/var/lib/bridge", "${HOME}/home/x", "a/home/b"])
+@pytest.mark.parametrize(
+    "text", ["~/" + "work/x", "docs/" + "work/plan.md", "/var/lib/bridge", "${HOME}/home/x", "a/home/b"]
+)
 def test_an_ordinary_path_is_no_trace(text: str) -> None:
     """A search that shouts at everything is switched off by the first person it annoys."""
     assert machine_traces(text) == []

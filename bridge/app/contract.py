@@ -5,7 +5,7 @@ of the channel between commits; `compose` does not change them, `settle` does on
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from bridge.channel.effect import (
@@ -21,7 +21,7 @@ from bridge.channel.effect import (
     Rest,
     Send,
 )
-from bridge.channel.identifier import ChannelName, CommandId
+from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.channel.state import State, encode
 from bridge.channel.terms import Terms
 from bridge.errors import InvariantViolation
@@ -49,7 +49,9 @@ class Draft:
     events: list[EventRow] = field(default_factory=list)
     ledger: list[LedgerRow] = field(default_factory=list)
     marks: list[tuple[CommandId, str, bytes | None]] = field(default_factory=list)
-    fields: dict[str, object] = field(default_factory=dict)
+    fsm_id: FsmId | None = field(default=None, repr=False)
+    reestablished: bool | None = None
+    cosigned: tuple[int, str] | None = None
 
 
 class Contract:
@@ -78,8 +80,11 @@ class Contract:
             outbox=tuple(draft.outbox),
             events=tuple(draft.events),
             ledger=tuple(draft.ledger),
+            fsm_id=draft.fsm_id,
+            reestablished=draft.reestablished,
+            cosigned=draft.cosigned,
         )
-        return replace(batch, **draft.fields), draft  # type: ignore[arg-type]
+        return batch, draft
 
     def settle(self, draft: Draft) -> None:
         """The commit is through: the next event is numbered after these."""
@@ -90,9 +95,9 @@ class Contract:
             case Send() | Reconnect() | Rest():
                 pass  # performed, not published
             case KeepFsmId(fsm_id):
-                draft.fields |= {"fsm_id": fsm_id, "reestablished": state.reestablished}
+                draft.fsm_id, draft.reestablished = fsm_id, state.reestablished
             case KeepState(transaction):
-                draft.fields["cosigned"] = (transaction.round or 0, transaction.text)
+                draft.cosigned = (transaction.round or 0, transaction.text)
             case RecordForward():
                 draft.ledger.append(self._ledger_row(effect, now))
             case AskSignature(request):
