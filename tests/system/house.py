@@ -38,7 +38,7 @@ from bridge.wire import encoding
 
 NETWORK = "ae_dev"
 T = TypeVar("T")
-SECONDS = 20.0
+SECONDS = 60.0
 """Bound of every wait: a test that needs longer has failed."""
 
 

@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from bridge.broker.package import DIRECTORY_VARIABLE, default_directory
 from bridge.broker.private import PrivateBroker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 100.0
+SECONDS = 300.0
 INSTALLING = "make environment"
 
 
@@ -58,6 +60,7 @@ def _environment(directory: Path) -> Mapping[str, str]:
     }
 
 
+@pytest.mark.timeout(400)
 async def test_the_first_channel_of_the_readme_opens_pays_and_closes(
     private_broker: PrivateBroker, tmp_path: Path
 ) -> None:

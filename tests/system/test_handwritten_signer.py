@@ -35,7 +35,7 @@ from tests.system.house import Pair, house
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "handwritten_signer.py"
-SECONDS = 20.0
+SECONDS = 60.0
 SEED, PEER_SEED = sha256(b"by hand").digest(), sha256(b"the peer").digest()
 OURS = encoding.account(bytes(SigningKey(SEED).verify_key))
 PEER = encoding.account(bytes(SigningKey(PEER_SEED).verify_key))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.many_channels import pay_all
 from bridge.channel.identifier import ChannelName
 from tests.system.house import Pair, house
@@ -10,6 +12,7 @@ CHANNELS = 100
 TRANSFERS = 2
 
 
+@pytest.mark.timeout(400)
 async def test_a_hundred_channels_run_side_by_side(amqp_url: str, tmp_path: Path) -> None:
     """`make bench` runs twenty transfers each way on them; here two show that none disturbs another."""
     pairs = [Pair(f"c{number}") for number in range(CHANNELS)]
