@@ -25,7 +25,7 @@ demo: environment ## channels open, pay and close over a real RabbitMQ, before y
 test: environment ## every test, on a real RabbitMQ, with coverage
 	$(BIN)/coverage erase
 	@status=0; \
-	CHANNEL_BRIDGE_REQUIRE_BROKER=1 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile $(ARGS) || status=$$?; \
+	CHANNEL_BRIDGE_REQUIRE_BROKER=1 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=1; \
 	exit $$status
 

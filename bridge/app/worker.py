@@ -32,8 +32,9 @@ from bridge.channel.input import (
 )
 from bridge.channel.request import NodeRequest
 from bridge.channel.state import Stage, State
-from bridge.channel.step import next_wake, step
+from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Terms
+from bridge.channel.wake import next_wake
 from bridge.errors import Code, FrameError, NodeUnavailable, Outcome
 from bridge.journal.journal import Journal
 from bridge.journal.record import InboxRow

@@ -6,14 +6,15 @@ Pure: the same arguments always give the same result. The caller commits the new
 everything the effects publish, and only then performs; if the commit fails it throws both away.
 
 The table below is the whole transition function, one row an input. What a row does is in the module named
-after it: `attach` (link and truth after a gap), `operation` and `attempt` (our commands), `proposal` (the
-peer's), `signature` (the signer's part), `query`. After every row the same three things follow: warnings and
-deadlines, what time does to an attempt, and the head of the line if this is its moment.
+after it: `attach` (the link), `settlement` (the truth after a gap), `agreement` (co-signed states), `operation`
+and `attempt` (our commands), `proposal` (the peer's), `signature` (the signer's part), `query`. After every row
+the same three things follow: warnings and deadlines, what time does to an attempt, and the head of the line if
+this is its moment. `wake` says when time alone is worth a step.
 """
 
 from typing import assert_never
 
-from bridge.channel import attach, attempt, proposal, query
+from bridge.channel import agreement, attach, attempt, proposal, query, settlement
 from bridge.channel.command import Message, Shutdown
 from bridge.channel.effect import Effect, Reconnect
 from bridge.channel.input import (
@@ -47,14 +48,12 @@ from bridge.channel.input import (
 )
 from bridge.channel.operation import advance, fail, is_busy, succeed, take
 from bridge.channel.request import AskBalances
-from bridge.channel.signature import close_request, is_open, refuse_reply, warn, warning_at
+from bridge.channel.signature import close_request, is_open, refuse_reply, warn
 from bridge.channel.state import Asked, Attachment, Phase, Purpose, Stage, State
-from bridge.channel.terms import Dialect, Terms
+from bridge.channel.terms import Terms
 from bridge.channel.turn import Turn
+from bridge.channel.wake import ANSWER_SECONDS, keep_alive_at, wants_keep_alive
 from bridge.errors import Code
-
-ANSWER_SECONDS = 10.0
-"""A node answers queries at once; one that does not is asked over a new socket (protocol.md F.5)."""
 
 
 def step(terms: Terms, state: State, input_: Input, now: float) -> tuple[State, tuple[Effect, ...]]:
@@ -73,7 +72,7 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
         case SignRequested():
             return _sign_requested(turn, input_)
         case StateUpdated():
-            return attach.adopt(turn, input_.transaction, input_.raw)
+            return agreement.adopt(turn, input_.transaction, input_.raw)
         case Conflicted():
             return _conflicted(turn, input_)
         case ChainReported():
@@ -206,7 +205,7 @@ def _refused(turn: Turn, refused: RequestRefused) -> Turn:
         if asked.purpose is Purpose.QUERY:
             return query.refused(turn, asked, refused.reasons)
         if asked.purpose is Purpose.HISTORY:
-            return attach.history_answered(turn, History(()))
+            return settlement.history_answered(turn, History(()))
         if asked.purpose in (Purpose.TAKE_OVER, Purpose.REESTABLISH):
             return turn.do(Reconnect("the node refused the state query"))
         return turn
@@ -236,13 +235,13 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
         case Purpose.RECEIPT, _:
             return succeed(turn) if _is_receipt(turn, asked) else turn
         case (Purpose.TAKE_OVER | Purpose.REESTABLISH | Purpose.RECHECK) as purpose, OffchainState() as found:
-            return attach.state_answered(turn, found, purpose)
+            return settlement.state_answered(turn, found, purpose)
         case ((Purpose.TAKE_OVER | Purpose.REESTABLISH), _):
             return turn.do(Reconnect("the node answered no state"))
         case Purpose.HISTORY, History() as history:
-            return attach.history_answered(turn, history)
+            return settlement.history_answered(turn, history)
         case Purpose.HISTORY, _:
-            return attach.history_answered(turn, History(()))
+            return settlement.history_answered(turn, History(()))
         case _, Balances(entries):
             return _set_balances(turn, dict(entries))
         case _:
@@ -271,7 +270,7 @@ def _probed(turn: Turn, *, was_pending: bool) -> Turn:
         return turn
     if was_pending or operation.stage is not Stage.SIGNED_SENT:
         return attempt.probed(turn, operation, was_pending=was_pending)
-    return attach.probe_missed(turn, operation)
+    return settlement.probe_missed(turn, operation)
 
 
 _KINDS = {"AskState": OffchainState, "AskBalances": Balances, "AskProof": Proof}
@@ -322,7 +321,7 @@ def _watch(turn: Turn) -> Turn:
     operation = turn.operation
     if operation is not None and turn.state.attachment is Attachment.READY:
         turn = attempt.watch(turn, operation)
-    return _keep_alive(attach.recheck(turn))
+    return _keep_alive(settlement.recheck(turn))
 
 
 def _expire_questions(turn: Turn) -> Turn:
@@ -338,53 +337,10 @@ def _expire_questions(turn: Turn) -> Turn:
 
 def _keep_alive(turn: Turn) -> Turn:
     """Pings do not reach the FSM; a question does, and puts its idle timer back."""
-    if not _wants_keep_alive(turn.terms, turn.state) or turn.now < _keep_alive_at(turn.terms, turn.state):
+    if not wants_keep_alive(turn.terms, turn.state) or turn.now < keep_alive_at(turn.terms, turn.state):
         return turn
     moving = turn.operation is not None and turn.operation.stage not in (Stage.JOURNALED, Stage.IN_DOUBT)
     if moving or is_busy(turn):
         return turn
     parties = (turn.terms.initiator, turn.terms.responder)
     return turn.set(heard_at=turn.now).ask(lambda request_id: AskBalances(request_id, parties), Purpose.BALANCES)
-
-
-def _wants_keep_alive(terms: Terms, state: State) -> bool:
-    return (
-        state.phase is Phase.OPEN and state.attachment is Attachment.READY and terms.dialect is not Dialect.LEGACY_SEED
-    )
-
-
-def _keep_alive_at(terms: Terms, state: State) -> float:
-    return state.heard_at + terms.keep_alive_seconds
-
-
-def next_wake(terms: Terms, state: State, after: float) -> float | None:
-    """When time alone will next change something; None: never. The worker gives a `Ticked` then.
-
-    `after` is the `now` of the latest step: what was due by then has been dealt with, or waits for an input.
-    """
-    instants: list[float] = [asked.since + ANSWER_SECONDS for asked in state.asked]
-    if state.open_request is not None:
-        instants.append(warning_at(state.open_request))
-    if _wants_keep_alive(terms, state):
-        instants.append(_keep_alive_at(terms, state))
-    if state.peer_awaited_until is not None:
-        instants.append(state.peer_awaited_until)
-    instants.extend(_operation_instants(terms, state))
-    return min((instant for instant in instants if instant > after), default=None)
-
-
-def _operation_instants(terms: Terms, state: State) -> list[float]:
-    operation = state.operation
-    if operation is None:
-        return []
-    instants: list[float] = []
-    if operation.stage is Stage.JOURNALED:
-        if operation.command.expires_at is not None:
-            instants.append(operation.command.expires_at.timestamp() + 0.001)
-        if state.is_ready:
-            instants.append(operation.not_before)
-    if operation.stage is Stage.SENT and state.attachment is Attachment.READY:
-        instants.append(attempt.watched_until(terms, operation))
-    if operation.recheck_at is not None and state.attachment is Attachment.READY:
-        instants.append(operation.recheck_at)
-    return instants

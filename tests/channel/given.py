@@ -23,9 +23,10 @@ from bridge.channel.input import (
 )
 from bridge.channel.request import NodeRequest, SendSignature, Tag
 from bridge.channel.state import State
-from bridge.channel.step import next_wake, step
+from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Role, Terms
 from bridge.channel.transaction import Kind, Transaction, Update
+from bridge.channel.wake import next_wake
 
 INITIATOR = Account("ak_25n12" + "i" * 45)
 RESPONDER = Account("ak_26vaW" + "r" * 45)

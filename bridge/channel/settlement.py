@@ -1,0 +1,109 @@
+"""After a gap: where the node stands against where we left off, and so what became of the one operation.
+
+The tables of guarantees.md section 3. Nothing is sent again to find out: the state is asked, the probe asks by
+refusing, the node's own memory is read, and what no evidence settles stays in doubt until there is some.
+"""
+
+from bridge.channel.agreement import adopt
+from bridge.channel.attach import ask_state, reattached
+from bridge.channel.attempt import NO_SIGNATURE, probe
+from bridge.channel.check import OWN_TAGS
+from bridge.channel.command import Message, Transfer
+from bridge.channel.effect import Reconnect
+from bridge.channel.input import History, OffchainState
+from bridge.channel.operation import doubt, end_unknown, fail
+from bridge.channel.proposal import forget
+from bridge.channel.request import AskBalances, AskHistory
+from bridge.channel.state import Attachment, Operation, Phase, Purpose, Stage
+from bridge.channel.turn import Turn
+from bridge.errors import Code
+
+AWAY_SECONDS = 150.0
+"""How long a peer that was away before a new attach is waited for: longer than `timeout_accept` (120 s)."""
+RECHECK_SECONDS = 5.0
+TIMEOUT_CODE = 3
+
+
+def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
+    """Where the node stands, against where we left off: settle what was in flight, then go on."""
+    if found.signed is None:
+        return turn.do(Reconnect("the node answered no state"))
+    turn = adopt(turn, found.signed)
+    if turn.state.phase is Phase.LOST:
+        return turn
+    turn = forget(turn)
+    turn = _settle_operation(turn, found, purpose)
+    if purpose is Purpose.RECHECK:
+        return turn
+    if turn.state.peer_is_away:
+        turn = turn.set(peer_awaited_until=turn.now + AWAY_SECONDS)
+    accounts = (turn.terms.initiator, turn.terms.responder)
+    turn = turn.set(phase=Phase.OPEN if turn.state.phase is Phase.OPENING else turn.state.phase)
+    return reattached(turn).ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)
+
+
+def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
+    """The tables of guarantees.md section 3, for the one operation that was beyond the line."""
+    operation = turn.operation
+    if operation is None or operation.stage is Stage.JOURNALED:
+        return turn
+    if isinstance(operation.command, Message):
+        return end_unknown(turn, "the link was lost before the node said whether it took the message")
+    if operation.stage in NO_SIGNATURE:
+        return _settle_unsigned(turn, operation)
+    half = found.half_signed
+    if half is not None and operation.transaction is not None and half.hash == operation.transaction.hash:
+        return turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
+    if purpose is Purpose.REESTABLISH and isinstance(operation.command, Transfer):
+        return fail(turn, Code.NOT_APPLIED, "both sides agreed again on the state before it")
+    return _settle_signed(turn, operation)
+
+
+def _settle_unsigned(turn: Turn, operation: Operation) -> Turn:
+    """Nothing was signed. JSON-RPC: void it and ask again. Legacy: its FSM is gone and it is not repeated."""
+    if turn.terms.dialect.is_legacy:
+        return fail(turn, Code.TRIGGER_LOST, "the node's session ended before anything was signed")
+    return probe(turn, OWN_TAGS[type(operation.command)])
+
+
+def _settle_signed(turn: Turn, operation: Operation) -> Turn:
+    """We signed, and the node neither has it nor waits for the peer's part of it."""
+    if turn.terms.dialect.is_legacy:
+        return doubt(turn, Code.LEGACY_NO_EVIDENCE, "the socket was lost after our signature")
+    if operation.stage is Stage.IN_DOUBT:
+        return turn
+    return probe(turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS), OWN_TAGS[type(operation.command)])
+
+
+def probe_missed(turn: Turn, operation: Operation) -> Turn:
+    """1018 after a signature: it was consumed. For a transfer the node's own memory tells how it ended."""
+    if isinstance(operation.command, Transfer):
+        return turn.ask(AskHistory, Purpose.HISTORY)
+    turn = turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
+    return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
+
+
+def history_answered(turn: Turn, history: History) -> Turn:
+    """Rule 5: a timeout, or no report at all, proves nothing; any other conflict at our base does."""
+    operation = turn.operation
+    if operation is None or operation.stage is not Stage.SIGNED_SENT:
+        return turn
+    codes = [code for code, round_ in history.conflicts if round_ in (None, operation.base_round)]
+    if not codes or TIMEOUT_CODE in codes:
+        return doubt(
+            turn,
+            Code.CONNECTION_LOST,
+            "the link was lost after our signature and no report says how it ended",
+        )
+    return fail(turn, Code.NOT_APPLIED, "the node reports a conflict and the round before it")
+
+
+def recheck(turn: Turn) -> Turn:
+    """The report may have gone to a lost socket: ask the state again from time to time."""
+    operation = turn.operation
+    if operation is None or operation.recheck_at is None or turn.now < operation.recheck_at:
+        return turn
+    if turn.state.attachment is not Attachment.READY or turn.state.has_asked(Purpose.RECHECK, Purpose.PROBE):
+        return turn
+    turn = turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
+    return ask_state(turn, Purpose.RECHECK)
