@@ -25,7 +25,7 @@ from bridge.app.service import Service
 from bridge.app.signer import SignerService
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
-from bridge.broker.topology import apply
+from bridge.broker.topology import Topology, apply
 from bridge.channel.identifier import ChannelName
 from bridge.channel.request import Tag
 from bridge.channel.state import State
@@ -234,13 +234,26 @@ async def house(
         stack.push_async_callback(node.stop)
         prefix = f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node)
-        await apply(url, plan(made.config()))
+        topology = plan(made.config())
+        await apply(url, topology)
+        stack.push_async_callback(_remove, url, topology)
         await stack.enter_async_context(_client(made, events, durable=durable))
         if signers:
             await stack.enter_async_context(_signers(made))
         await made.start_bridge()
         stack.push_async_callback(made.stop_bridge)
         yield made
+
+
+async def _remove(url: str, topology: Topology) -> None:
+    """A broker that is used by many tests, or is somebody's own, is left as it was found."""
+    async with Connection(url, "test cleanup") as connection:
+        amqp_channel = await connection.amqp_channel()
+        underlay = await amqp_channel.raw.get_underlay_channel()
+        for queue in topology.queues:
+            await underlay.queue_delete(queue.name)
+        for exchange in topology.exchanges:
+            await underlay.exchange_delete(exchange.name)
 
 
 @asynccontextmanager
