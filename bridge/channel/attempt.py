@@ -7,6 +7,7 @@
 A timeout after a signature left us is never `failed`. The proofs are those of guarantees.md section 2.
 """
 
+from dataclasses import replace
 from hashlib import blake2b
 from typing import assert_never
 
@@ -113,6 +114,7 @@ def void(turn: Turn, operation: Operation) -> Turn:
         since=turn.now,
         not_before=not_before,
         request_id=None,
+        recheck_at=None,
         transaction=None,
         signed_before=operation.handed_over,
     )
@@ -242,6 +244,7 @@ def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
         return void(close_request(turn, "withdrawn", reason="the attempt was voided"), operation)
     if was_pending:
         if isinstance(operation.command, Transfer):
-            return void(turn, operation)
+            # The node still waited for it, so this signature reached nobody and exposes nothing.
+            return void(turn, replace(operation, stage=Stage.AWAITING_SIGN))
         return never_delivered(turn, Code.NOT_APPLIED, "the node never passed our signature on")
     return turn

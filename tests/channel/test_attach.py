@@ -129,8 +129,11 @@ def test_a_signed_payment_still_half_signed_is_waited_for() -> None:
 def test_a_signed_payment_the_node_never_got_is_tried_again() -> None:
     """signed_sent -> x, R=base, probe ok: our reply was lost on the way."""
     channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
-    found(reconnect(channel), create()).answer(Refuse, Accepted()).wait(1)
-    assert channel.sent(AskTransfer)
+    found(reconnect(channel), create()).answer(Refuse, Accepted())
+    assert channel.state.operation is not None
+    assert channel.state.operation.handed_over == (), "a signature that reached nobody exposes nothing"
+    assert channel.state.operation.recheck_at is None
+    assert channel.wait(1).sent(AskTransfer)
 
 
 def refused_probe(channel: Channel) -> Channel:
