@@ -94,6 +94,7 @@ class Code(StrEnum):
     INVARIANT_VIOLATION = "invariant_violation"
     EXPOSURE_CLEARED = "exposure_cleared"
     ABANDONED_STATE_USED = "abandoned_state_used"
+    OUTCOME_CORRECTED = "outcome_corrected"
     OWNER_CONFLICT = "owner_conflict"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     EVENT_UNROUTABLE = "event_unroutable"

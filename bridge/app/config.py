@@ -191,6 +191,7 @@ def _terms(channel: Channel, node: Node) -> Terms:
         trigger_seconds=channel.trigger_seconds,
         keep_alive_seconds=channel.keep_alive_seconds,
         conflict_retries=channel.conflict_retries,
+        proof_rounds=channel.proof_rounds,
     )
 
 

@@ -13,7 +13,7 @@ from bridge.app.contract import Names
 from bridge.app.relay import Relay
 from bridge.app.worker import Replied, Worker
 from bridge.broker.consumer import Consumer, Delivery
-from bridge.channel.command import Command, Query
+from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
 from bridge.channel.effect import RefuseReply
 from bridge.channel.identifier import ChannelName, CommandId, SignRequestId
 from bridge.errors import BodyError, Code
@@ -74,7 +74,7 @@ class CommandIntake:
             await self._reject(received, error)
         await delivery.ack()
 
-    async def _accept(self, received: Received, channel: ChannelName, command: Command | Query) -> None:
+    async def _accept(self, received: Received, channel: ChannelName, command: Command | Direct) -> None:
         if channel in self._halted:
             raise BodyError(Code.CHANNEL_BUSY, "the channel is halted: its operators have been told")
         digest = body_hash(received)
@@ -87,12 +87,12 @@ class CommandIntake:
         await self._journal.commit(Batch(add_inbox=(row,)))
         log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
         worker = self._workers[channel]
-        if isinstance(command, Query):
+        if isinstance(command, Direct):
             worker.ask(row)
         else:
             worker.line_grew()
 
-    def _row(self, received: Received, channel: ChannelName, command: Command | Query, digest: str) -> InboxRow:
+    def _row(self, received: Received, channel: ChannelName, command: Command | Direct, digest: str) -> InboxRow:
         assert received.user_id is not None  # noqa: S101  # read_command refuses a command without
         return InboxRow(
             command_id=CommandId(command.command_id),
@@ -104,12 +104,12 @@ class CommandIntake:
             reply_to=received.reply_to,
             correlation_id=received.correlation_id,
             received_at=self._clock(),
-            status="running" if isinstance(command, Query) else "journaled",
+            status="running" if isinstance(command, Direct) else "journaled",
         )
 
-    async def _check_backlog(self, channel: ChannelName, command: Command | Query) -> None:
-        if isinstance(command, Query):
-            return
+    async def _check_backlog(self, channel: ChannelName, command: Command | Direct) -> None:
+        if isinstance(command, Query | Resolve | Checkpoint):
+            return  # what mends a channel must not wait behind what clogs it
         waiting = await self._journal.backlog()
         if waiting.get(channel, 0) >= self._limit.per_channel or sum(waiting.values()) >= self._limit.total:
             raise BodyError(Code.CHANNEL_BUSY, "too many commands of this channel wait already")

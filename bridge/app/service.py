@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+from bridge.app.chainwatch import ChainWatch
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config, terms
 from bridge.app.contract import Contract, Names
@@ -49,6 +50,7 @@ class Service:
         """Set once every channel is taken over and the bus is read."""
         self.workers: dict[ChannelName, Worker] = {}
         self.supervisor = Supervisor(self.workers)
+        self._chain_urls: dict[ChannelName, str] = {}
 
     @property
     def is_stopping(self) -> bool:
@@ -73,6 +75,8 @@ class Service:
             await relay.load()
             for channel_terms, node in terms(config):
                 self.workers[channel_terms.name] = await self._load(channel_terms, node.url, journal, relay)
+                if node.chain_url is not None:
+                    self._chain_urls[channel_terms.name] = node.chain_url
             await self._work(journal, relay, consuming)
 
     def _connection(self, name: str) -> Connection:
@@ -115,6 +119,7 @@ class Service:
             tasks += [
                 group.create_task(reply_intake.run(replies), name="replies"),
                 group.create_task(self._prune(journal), name="prune"),
+                group.create_task(ChainWatch(self.workers, self._chain_urls).run(), name="chain watch"),
             ]
             intake = group.create_task(command_intake.run(commands), name="commands")
             self.ready.set()

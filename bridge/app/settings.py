@@ -272,6 +272,8 @@ class Channel(Section):
     """How often the node's idle timer is reset; below its `timeout_idle` (600 s)."""
     conflict_retries: Annotated[Number, Field(ge=0, le=20)] = 5
     """How often a transfer is made again after a reported conflict; 0: never."""
+    proof_rounds: Annotated[Number, Field(ge=1, le=10_000)] = 100
+    """Under load the node is asked for the proof of the balances after so many rounds; idle, after each one."""
 
 
 class User(Section):

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 
 from bridge.app.contract import Contract
 from bridge.app.relay import Relay
-from bridge.channel.command import COMMANDS, Query
+from bridge.channel.command import COMMANDS, Checkpoint, Direct, Query, Resolve
 from bridge.channel.effect import Conclude, Effect, Publish, Reconnect, Rest, Send
 from bridge.channel.identifier import CommandId, SignRequestId, fingerprint
 from bridge.channel.input import (
     BadReply,
+    ChainSeen,
     CommandDue,
     FrameRejected,
     Input,
@@ -26,11 +27,14 @@ from bridge.channel.input import (
     LinkFailed,
     LinkUp,
     QueryDue,
+    ResolveDue,
     SignReplied,
     TakenOver,
     Ticked,
 )
+from bridge.channel.operation import next_in_line
 from bridge.channel.request import NodeRequest
+from bridge.channel.signature import asked_for
 from bridge.channel.state import Stage, State
 from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Terms
@@ -76,7 +80,7 @@ class Asked:
     row: InboxRow
 
 
-Item = Replied | Text | LineGrew | Asked | LinkUp | LinkDown | LinkFailed
+Item = Replied | Text | LineGrew | Asked | ChainSeen | LinkUp | LinkDown | LinkFailed
 
 
 class Worker:
@@ -137,6 +141,9 @@ class Worker:
     def reply(self, replied: Replied) -> None:
         self._items.put_nowait(replied)
 
+    def chain_seen(self, height: int, nonce: int) -> None:
+        self._items.put_nowait(ChainSeen(height, nonce))
+
     async def drained(self) -> None:
         """Returns once everything given so far was decided on and committed."""
         await self._items.join()
@@ -177,7 +184,7 @@ class Worker:
         """What an earlier owner left: its command in flight, and queries nobody answered."""
         for row in await self._journal.running(self.terms.name):
             self._rows[row.command_id] = row
-            if row.kind == Query.kind:
+            if issubclass(COMMANDS[row.kind], Direct):
                 self._items.put_nowait(Asked(row))
         await self._decide(TakenOver())
         self.taken_over.set()
@@ -215,24 +222,25 @@ class Worker:
                 self._line_grew = True
             case Asked(row):
                 self._rows[row.command_id] = row
-                await self._decide(QueryDue(Query.model_validate_json(row.body)))
+                await self._decide(_read_direct(row))
             case LinkDown():
                 await self._decide(item)
                 self._is_losing = False
                 self._tell_moved()
-            case LinkUp() | LinkFailed():
+            case LinkUp() | LinkFailed() | ChainSeen():
                 await self._decide(item)
 
     async def _take_line(self) -> None:
         """Give the head of the line to `step` whenever nothing of ours is beyond it."""
-        while self._line_grew and (self.state.operation is None or self.state.is_over):
-            row = await self._journal.next_command(self.terms.name)
+        while self._line_grew and (kind := next_in_line(self.state)) is not None:
+            row = await self._journal.next_command(self.terms.name, kind or None)
             if row is None:
-                self._line_grew = False
+                # What waits behind the head is looked for again when the head has ended.
+                self._line_grew = kind == Checkpoint.kind and self._line_grew
                 return
             self._rows[row.command_id] = row
             command = COMMANDS[row.kind].model_validate_json(row.body)
-            assert not isinstance(command, Query)  # noqa: S101  # queries are never put in the line
+            assert not isinstance(command, Direct)  # noqa: S101  # those are never put in the line
             await self._decide(CommandDue(command), began=row.command_id)
 
     def _decode(self, text: str | bytes) -> Input:
@@ -244,9 +252,9 @@ class Worker:
 
     async def _judge(self, replied: Replied) -> None:
         """A reply to the open request is checked; any other is only told that it is not open."""
-        opened = self.state.open_request
         sign_request_id = SignRequestId(replied.reply.sign_request_id)
-        if opened is not None and opened.sign_request_id == sign_request_id:
+        opened = asked_for(self.state, sign_request_id)
+        if opened is not None:
             verdict = assess(self.terms, opened.transaction, replied.reply)
         else:
             verdict = BadReply("the request is not open")
@@ -323,7 +331,17 @@ class Worker:
         if record is None or self.state.channel_id is None:
             return None
         if self.terms.dialect is Dialect.JSON_RPC:
-            return None if record.fsm_id is None else Resume(self.state.channel_id, fsm_id=record.fsm_id)
+            fsm_id = record.fsm_id
+            if self.state.uses_previous and record.previous_fsm_id is not None:
+                fsm_id = record.previous_fsm_id
+            return None if fsm_id is None else Resume(self.state.channel_id, fsm_id=fsm_id)
         if record.cosigned is None:
             return None
         return Resume(self.state.channel_id, offchain_tx=record.cosigned)
+
+
+def _read_direct(row: InboxRow) -> QueryDue | ResolveDue:
+    """What stands outside the line, as the input it is."""
+    if row.kind == Resolve.kind:
+        return ResolveDue(Resolve.model_validate_json(row.body), row.author)
+    return QueryDue(Query.model_validate_json(row.body))

@@ -7,11 +7,12 @@ signed by somebody else with our key, or is older than what we know: then everyt
 
 from bridge.channel.attempt import apply_moves, cosigned, void
 from bridge.channel.effect import KeepState
+from bridge.channel.exposure import clear_by_state, tell_used
 from bridge.channel.loss import lose
-from bridge.channel.proposal import settle
+from bridge.channel.proposal import find_signed, settle
 from bridge.channel.request import AskBalances
-from bridge.channel.signature import close_request
-from bridge.channel.state import Purpose, Stage
+from bridge.channel.signature import close_request, drop_suspended
+from bridge.channel.state import Operation, Purpose, Stage
 from bridge.channel.terms import Dialect
 from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
@@ -31,10 +32,14 @@ def adopt(turn: Turn, transaction: Transaction, raw: str = "") -> Turn:
 
 def _is_explained(turn: Turn, transaction: Transaction) -> bool:
     """Our FSM cannot sign without us: a new state is one whose signature we forwarded, or one we abandoned."""
-    operation, settling = turn.operation, turn.state.settling
-    known = {held.hash for held in operation.handed_over} if operation is not None else set()
-    known |= {settling.transaction.hash} if settling is not None else set()
-    return transaction.hash in known | {exposure.hash for exposure in turn.state.exposures}
+    ours = {held.hash for operation in _operations(turn) for held in operation.handed_over}
+    abandoned = {exposure.hash for exposure in turn.state.exposures}
+    return transaction.hash in ours | abandoned or find_signed(turn.state, transaction.hash) is not None
+
+
+def _operations(turn: Turn) -> tuple[Operation, ...]:
+    """The one in flight, and the one in doubt that a checkpoint goes past."""
+    return tuple(operation for operation in (turn.operation, turn.state.parked) if operation is not None)
 
 
 def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
@@ -46,22 +51,42 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         cosigned=transaction,
         channel_id=turn.state.channel_id or transaction.channel_id,
         pause=0.0,
+        pause_until=0.0,
+        conflicts=0,
+        violations=0,
+        cosigned_at=turn.now,
     ).do(KeepState(transaction))
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)
     turn = _set_first_balances(turn, transaction)
-    operation = turn.operation
-    is_ours = operation is not None and any(held.hash == transaction.hash for held in operation.handed_over)
-    if operation is not None and is_ours:
-        turn = apply_moves(turn, operation, transaction)
-    elif any(exposure.hash == transaction.hash for exposure in turn.state.exposures):
-        turn = _tell_abandoned_used(turn, transaction, raw)
-    if operation is not None:
-        turn = cosigned(turn, operation, transaction)
-    return clear_exposures(settle(turn, transaction), transaction)
+    turn = _move_balances(turn, transaction, raw)
+    turn = _settle_parked(turn, transaction)
+    if turn.operation is not None:
+        turn = cosigned(turn, turn.operation, transaction)
+    return clear_by_state(settle(turn, transaction), transaction)
+
+
+def _move_balances(turn: Turn, transaction: Transaction, raw: str) -> Turn:
+    """Ours moves what its command says; one that was told as failed moves it too, and the books must know."""
+    owner = next((o for o in _operations(turn) if any(h.hash == transaction.hash for h in o.handed_over)), None)
+    if owner is not None:
+        return apply_moves(turn, owner, transaction)
+    if any(exposure.hash == transaction.hash for exposure in turn.state.exposures):
+        return _see_abandoned_used(turn, transaction, raw)
+    return turn
+
+
+def _settle_parked(turn: Turn, transaction: Transaction) -> Turn:
+    """What was in doubt when an operator's checkpoint went past it: this state is the evidence."""
+    running, parked = turn.operation, turn.state.parked
+    if parked is None or parked.stage is not Stage.IN_DOUBT:
+        return turn
+    turn = cosigned(turn.set(operation=parked, parked=None), parked, transaction)
+    return turn.set(parked=turn.operation, operation=running)
 
 
 def _withdraw_outdated(turn: Turn) -> Turn:
     """A request still with a signer was for the round that has just been taken."""
+    turn = drop_suspended(turn, "another state was co-signed")
     opened = turn.state.open_request
     if opened is None or opened.tag.is_opening:
         return turn
@@ -72,18 +97,10 @@ def _withdraw_outdated(turn: Turn) -> Turn:
     return turn
 
 
-def _tell_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
+def _see_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     """A refused or conflicted transaction of ours was co-signed after all (observed on a real node)."""
-    command_ids = [e.command_id for e in turn.state.exposures if e.hash == transaction.hash]
     turn = turn.set(initiator_balance=None, responder_balance=None)  # asked for at once, where the node can say
-    turn = turn.publish(
-        "alarm",
-        Code.ABANDONED_STATE_USED.value,
-        raw=raw,
-        command_id=command_ids[0],
-        round=transaction.round,
-        tx_hash=transaction.hash,
-    )
+    turn = tell_used(turn, transaction, raw)
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return turn
     accounts = (turn.terms.initiator, turn.terms.responder)
@@ -113,22 +130,3 @@ def _stop_at_foreign(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         signed_tx=transaction.text,
     )
     return lose(close_request(turn, "withdrawn", reason=sentence), sentence, Code.NODE_RESTARTED)
-
-
-def clear_exposures(turn: Turn, transaction: Transaction) -> Turn:
-    """A co-signed state of that round or above takes the abandoned one its use."""
-    round_ = transaction.round or 0
-    cleared = tuple(e for e in turn.state.exposures if e.nonce is None and e.round is not None and e.round <= round_)
-    if not cleared:
-        return turn
-    turn = turn.set(exposures=tuple(e for e in turn.state.exposures if e not in cleared))
-    for exposure in cleared:
-        turn = turn.publish(
-            "command",
-            Code.EXPOSURE_CLEARED.value,
-            command_id=exposure.command_id,
-            round=exposure.round,
-            tx_hash=exposure.hash,
-            cleared_by=transaction.hash,
-        )
-    return turn

@@ -16,7 +16,7 @@ from bridge.channel.input import InfoReported, LinkDown, LinkFailed, LinkUp
 from bridge.channel.loss import lose, require_recovery
 from bridge.channel.query import from_journal
 from bridge.channel.request import AskState
-from bridge.channel.signature import close_request
+from bridge.channel.signature import close_request, suspend
 from bridge.channel.state import Attachment, Phase, Purpose, mark_down
 from bridge.channel.terms import Dialect
 from bridge.channel.turn import Turn
@@ -27,6 +27,10 @@ ALARM_SECONDS, ALARM_ATTEMPTS = 150.0, 5
 CLOSED_SECONDS, SILENT_SECONDS = 1.0, 65.0
 ABNORMAL = 1006
 """The close code of a socket that ended without the node's close frame."""
+BAD_CREDENTIAL = 1016
+"""The node's data code for an `fsm_id` it does not know."""
+MOST_DROPS, DROPS_SECONDS, YIELD_SECONDS = 3, 60.0, 60.0
+"""So many sockets torn from a working channel in so long look like a second client: then we yield for a while."""
 
 
 def link_up(turn: Turn, up: LinkUp) -> Turn:
@@ -41,14 +45,20 @@ def link_up(turn: Turn, up: LinkUp) -> Turn:
 
 def fsm_up(turn: Turn, info: InfoReported) -> Turn:
     """F6. With the credential we showed the FSM lived on; with another the node has begun a new one for us."""
+    turn = turn.set(uses_previous=False)
     if info.fsm_id is not None:
         turn = turn.do(KeepFsmId(info.fsm_id))
     if not turn.state.is_resumable:
         return _attached(turn.set(attachment=Attachment.READY, phase=Phase.OPENING))
     rotated = info.fsm_id is not None and fingerprint(info.fsm_id) != turn.state.presented
     if rotated or info.channel_id is None:
-        return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True)
+        return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True, conflicts=0)
     return ask_state(turn.set(attachment=Attachment.ASKING), Purpose.TAKE_OVER)
+
+
+def credential_refused(turn: Turn) -> Turn:
+    """S1: a refused try may have rotated the credential, so the newest and the one before it are shown in turn."""
+    return turn.set(uses_previous=not turn.state.uses_previous)
 
 
 def ask_state(turn: Turn, purpose: Purpose) -> Turn:
@@ -87,7 +97,7 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     for asked in turn.state.asked:
         if asked.query is not None:
             turn = from_journal(turn, asked.query)
-    turn = _keep_quiet(_mark_down(turn, was), down)
+    turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was), down), was, down)
     if was is not Attachment.CONNECTED:
         quiet = max(0.0, turn.state.quiet_until - turn.now)
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)
@@ -98,7 +108,7 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     if not turn.state.is_resumable or (turn.state.cosigned is None and turn.state.settling is None):
         turn = turn.set(phase=Phase.NEW, settling=None, channel_id=None)
         return close_request(turn, "withdrawn", reason="the link was lost")
-    turn = close_request(turn, "withdrawn", reason="the link was lost")
+    turn = suspend(turn, "the link was lost")
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return lose(turn, "this dialect has nothing to resume a channel with", Code.LEGACY_NO_EVIDENCE)
     return _alarm_when_long(turn)
@@ -107,7 +117,8 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
 def take_over(turn: Turn) -> Turn:
     """S0: this process owns the channel now; the socket there was is another's, or an earlier one's."""
     # Whoever asked before is asked for anew by the worker: those questions are not answered here.
-    turn = link_down(turn.set(asked=()), LinkDown(1006, "the process that held the link is gone"))
+    turn = link_down(turn.set(asked=(), drops=()), LinkDown(1006, "the process that held the link is gone"))
+    turn = turn.set(drops=())
     return turn.do(Rest()) if turn.state.is_over else turn
 
 
@@ -131,6 +142,22 @@ def _keep_quiet(turn: Turn, down: LinkDown) -> Turn:
         return turn
     seconds = SILENT_SECONDS if down.code == ABNORMAL else CLOSED_SECONDS
     return turn.set(quiet_until=turn.now + seconds)
+
+
+def _yield_when_torn(turn: Turn, was: Attachment, down: LinkDown) -> Turn:
+    """Two clients of one channel throw each other out for ever: never fight (guarantees.md section 3)."""
+    if was is not Attachment.READY or down.code != ABNORMAL:
+        return turn
+    drops = (*(at for at in turn.state.drops if at > turn.now - DROPS_SECONDS), turn.now)
+    if len(drops) < MOST_DROPS:
+        return turn.set(drops=drops)
+    turn = turn.set(drops=(), quiet_until=max(turn.state.quiet_until, turn.now + YIELD_SECONDS))
+    return turn.publish(
+        "alarm",
+        Code.OWNER_CONFLICT.value,
+        sentence=f"the socket was torn away {MOST_DROPS} times in {DROPS_SECONDS:g} s: another client may use this "
+        f"channel's credential, or the network is bad; the next attach is in {YIELD_SECONDS:g} s",
+    )
 
 
 def _mark_down(turn: Turn, was: Attachment) -> Turn:

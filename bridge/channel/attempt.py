@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import assert_never
 
 from bridge.channel.check import OWN_TAGS, check_command, check_frame, moves
-from bridge.channel.command import Message, Transfer
+from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.input import (
     BadReply,
     Conflicted,
@@ -107,17 +107,22 @@ def void(turn: Turn, operation: Operation) -> Turn:
 
     If our signature was out by then it stays remembered: that very transaction may yet be co-signed.
     """
-    pause = min(max(turn.state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-    not_before = turn.now + pause * (0.5 + _spread(turn))
-    return turn.set(pause=pause).set_operation(
+    turn = pause(turn)
+    return turn.set_operation(
         stage=Stage.JOURNALED,
         since=turn.now,
-        not_before=not_before,
+        not_before=turn.state.pause_until,
         request_id=None,
         recheck_at=None,
         transaction=None,
         signed_before=operation.handed_over,
     )
+
+
+def pause(turn: Turn) -> Turn:
+    """Each conflict after another makes the next trigger wait longer (rule 8)."""
+    seconds = min(max(turn.state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+    return turn.set(pause=seconds, pause_until=turn.now + seconds * (0.5 + _spread(turn)))
 
 
 def _spread(turn: Turn) -> float:
@@ -133,7 +138,7 @@ def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -
     """The node would not even begin: an error answer to our trigger."""
     if "conflict" in refused.reasons:
         # Older nodes answer a second request so, besides the conflict they report to both sides.
-        return _retry_or_fail(turn, operation, Conflicted(round=turn.state.round, raw=refused.raw))
+        return retry_or_fail(turn, operation, Conflicted(round=turn.state.round, raw=refused.raw))
     if "not_ready" in refused.reasons and operation.attempt < MOST_TRIGGERS:
         return void(turn, operation)  # the funding is not locked yet: `open` may have gone to a lost socket
     reasons = ", ".join(refused.reasons) or "no reason given"
@@ -156,26 +161,26 @@ def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
     """The node says the operation is void. What that means depends on whether a signature of ours is out."""
     if operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT) or isinstance(operation.command, Message):
         return turn  # what is in doubt is settled by a state, never by somebody's word about another operation
-    if conflicted.round > turn.state.round:
-        sentence = f"the conflict speaks of round {conflicted.round}: the peer holds a state we lack"
-        turn = turn.publish("alarm", Code.RECOVERY_REQUIRED.value, raw=conflicted.raw, sentence=sentence)
-        return doubt(turn, Code.PEER_TIMEOUT, sentence)
     if operation.stage in NO_SIGNATURE:
-        return _retry_or_fail(turn, operation, conflicted)
+        return retry_or_fail(turn, operation, conflicted)
     if conflicted.code == TIMEOUT_CODE:
         return doubt(turn, Code.PEER_TIMEOUT, "the peer did not answer in time; it may still hold the state")
-    return _retry_or_fail(turn, operation, conflicted)
+    return retry_or_fail(turn, operation, conflicted)
 
 
-def _retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
-    retried = isinstance(operation.command, Transfer) and conflicted.code in RETRIED_CODES
+def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, code: Code = Code.CONFLICT) -> Turn:
+    """The attempt is void. A transfer goes to the head of its line again; whatever was signed stays remembered.
+
+    `code` is what a conflict is called when it is not retried: one told later proves only that nothing happened.
+    """
+    retried = isinstance(operation.command, Transfer | Checkpoint) and conflicted.code in RETRIED_CODES
     if retried and operation.attempt <= turn.terms.conflict_retries:
         return void(turn, operation)
     data = {"node_code": conflicted.code, "attempts": operation.attempt}
     if conflicted.code == ONCHAIN_CODE:
         return fail(turn, Code.ONCHAIN_REJECTED, "the chain refused the transaction", data=data)
     if conflicted.code in RETRIED_CODES or operation.stage in NO_SIGNATURE:
-        return fail(turn, Code.CONFLICT, f"the operation met another one ({conflicted.message})", data=data)
+        return fail(turn, code, f"the operation met another one ({conflicted.message})", data=data)
     return fail(turn, Code.PEER_REFUSED, f"the peer refused ({conflicted.message})", data=data)
 
 
@@ -237,13 +242,16 @@ def probe(turn: Turn, tag: Tag) -> Turn:
 
 def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
     """The probe's answer for our own operation."""
+    earlier = turn.state.suspended
+    if operation.stage in NO_SIGNATURE and earlier is not None and turn.now >= earlier.deadline:
+        return fail(turn, Code.SIGN_TIMEOUT, "no signer answered before the deadline")
     if operation.stage in NO_SIGNATURE and operation.attempt >= MOST_TRIGGERS:
         turn = close_request(turn, "withdrawn", reason="the attempt was voided")
         return fail(turn, Code.TRIGGER_LOST, f"{operation.attempt} attempts, and the node never went on with one")
     if operation.stage in NO_SIGNATURE:
         return void(close_request(turn, "withdrawn", reason="the attempt was voided"), operation)
     if was_pending:
-        if isinstance(operation.command, Transfer):
+        if isinstance(operation.command, Transfer | Checkpoint):
             # The node still waited for it, so this signature reached nobody and exposes nothing.
             return void(turn, replace(operation, stage=Stage.AWAITING_SIGN))
         return never_delivered(turn, Code.NOT_APPLIED, "the node never passed our signature on")

@@ -7,7 +7,7 @@ Source: guarantees.md 5.1. How many signatures there are is checked here; that t
 from collections.abc import Callable
 from typing import assert_never
 
-from bridge.channel.command import Command, Deposit, Message, Shutdown, Transfer, Withdraw
+from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
 from bridge.channel.request import Tag
 from bridge.channel.state import State
 from bridge.channel.terms import Role, Terms
@@ -33,6 +33,7 @@ KINDS: dict[Tag, Kind] = {
 
 OWN_TAGS: dict[type[Command], Tag] = {
     Transfer: Tag.UPDATE,
+    Checkpoint: Tag.UPDATE,
     Deposit: Tag.DEPOSIT,
     Withdraw: Tag.WITHDRAW,
     Shutdown: Tag.SHUTDOWN,
@@ -101,6 +102,8 @@ def check_command(
     match command:
         case Transfer():
             return _check_updates(updates, lambda: _wanted_transfer(command))
+        case Checkpoint():
+            return _check_updates(updates, lambda: ("OffChainTransfer", 0, terms.own, terms.peer))
         case Deposit() | Withdraw():
             op = "OffChainDeposit" if isinstance(command, Deposit) else "OffChainWithdrawal"
             return _first(

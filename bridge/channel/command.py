@@ -133,6 +133,26 @@ class Shutdown(_Operation):
     fee: Fee | None = None
 
 
+class Checkpoint(_Operation):
+    """An operator's: co-sign a state that moves nothing, so that no earlier signature of that round counts any more.
+
+    Goes to the head of the channel's line, also past a command that is in doubt or waits for an exposure.
+    """
+
+    kind: ClassVar[str] = "checkpoint"
+
+
+class Resolve(_Body):
+    """An operator's: settle a command that is in doubt, on evidence the bridge cannot see. Waits for nothing."""
+
+    kind: ClassVar[str] = "resolve"
+
+    target: CommandIdText
+    """The `command_id` of the command in doubt."""
+    outcome: Literal["succeeded", "failed"]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class Query(_Body):
     """Ask for what is known. Does not wait in the channel's line."""
 
@@ -141,7 +161,10 @@ class Query(_Body):
     what: Literal["state", "balances", "poi"] = "state"
 
 
-Command = Transfer | Deposit | Withdraw | Message | Shutdown
-COMMANDS: dict[str, type[Command | Query]] = {
-    model.kind: model for model in (Transfer, Deposit, Withdraw, Message, Shutdown, Query)
+Command = Transfer | Deposit | Withdraw | Message | Shutdown | Checkpoint
+"""What waits in the channel's line."""
+Direct = Query | Resolve
+"""What stands outside the line and is given at once."""
+COMMANDS: dict[str, type[Command | Direct]] = {
+    model.kind: model for model in (Transfer, Deposit, Withdraw, Message, Shutdown, Checkpoint, Resolve, Query)
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.channel.command import Command, Query
+from bridge.channel.command import Command, Direct
 from bridge.channel.identifier import Account, ChannelId, CommandId, FsmId, SignRequestId, TransactionHash
 from bridge.channel.request import NodeRequest, Tag
 from bridge.channel.transaction import Transaction, Update
@@ -117,7 +117,7 @@ class Conclude:
     """F5: a command's outcome (or `in_doubt`, later its verdict). Exactly one terminal outcome a command."""
 
     command_id: CommandId
-    command: Command | Query
+    command: Command | Direct
     outcome: Outcome
     code: Code | None = None
     sentence: str = ""

@@ -6,7 +6,7 @@ evidence and left out of comparison. A field the dialect does not have is None.
 
 from dataclasses import dataclass, field
 
-from bridge.channel.command import Command, Query
+from bridge.channel.command import Command, Query, Resolve
 from bridge.channel.identifier import Account, ChannelId, FsmId, RequestId, SignRequestId
 from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
@@ -255,6 +255,22 @@ class SignReplied:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveDue:
+    """An operator settles what is in doubt. Stands outside the line."""
+
+    resolve: Resolve
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSeen:
+    """What the chain says by itself: its height, and the nonce of our account's latest transaction in a block."""
+
+    height: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed. Given at least at the instant `next_wake(state)` names."""
 
@@ -268,6 +284,8 @@ Input = (
     | LinkFailed
     | CommandDue
     | QueryDue
+    | ResolveDue
+    | ChainSeen
     | SignReplied
     | Ticked
 )

@@ -6,15 +6,17 @@ The line behind a lost channel is answered, so that nothing hangs; what the peer
 from bridge.channel.attempt import NO_SIGNATURE
 from bridge.channel.command import Message
 from bridge.channel.effect import Rest
+from bridge.channel.input import Conflicted
 from bridge.channel.operation import doubt, end_unknown, fail
+from bridge.channel.signature import drop_suspended
 from bridge.channel.state import Operation, Phase, Stage
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 
 def require_recovery(turn: Turn, sentence: str) -> Turn:
-    """The rescue kit: with the co-signed state its owner can close on chain."""
-    settling = turn.state.settling
+    """The rescue kit: with a co-signed state and the proof of its balances the owner can close on chain."""
+    settling, proven = turn.state.settling, turn.state.proven
     held = turn.state.cosigned or (None if settling is None else settling.transaction)
     return turn.publish(
         "alarm",
@@ -25,12 +27,26 @@ def require_recovery(turn: Turn, sentence: str) -> Turn:
         tx_hash=None if held is None else held.hash,
         initiator_balance=turn.state.initiator_balance,
         responder_balance=turn.state.responder_balance,
+        proven_round=None if proven is None else proven.round,
+        proven_signed_tx=None if proven is None else proven.signed_tx,
+        poi=None if proven is None else proven.poi,
     )
+
+
+def split(turn: Turn, conflicted: Conflicted) -> Turn:
+    """Rule 9: a conflict of a round above ours was raised by a peer that holds a co-signed state we lack."""
+    sentence = f"a conflict speaks of round {conflicted.round}: the peer holds a state we lack"
+    turn = require_recovery(turn, sentence)
+    operation = turn.operation
+    if operation is None or operation.stage is Stage.JOURNALED or isinstance(operation.command, Message):
+        return turn
+    return doubt(turn, Code.PEER_TIMEOUT, sentence)
 
 
 def lose(turn: Turn, sentence: str, code: Code) -> Turn:
     """Nothing more can be done through the node. Told once; the line is answered, nothing hangs."""
     turn = require_recovery(turn.set(phase=Phase.LOST), sentence).set(settling=None)
+    turn = drop_suspended(turn, sentence)
     operation = turn.operation
     if operation is not None and operation.stage is Stage.SIGNED_SENT:
         turn = doubt(turn, code, f"{sentence}; the peer may hold the signed state")

@@ -6,8 +6,9 @@ What the node then makes of an attempt is `attempt`.
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from bridge.channel.command import Command, Deposit, Message, Shutdown, Transfer, Withdraw
+from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
 from bridge.channel.effect import Conclude, Send
+from bridge.channel.exposure import is_waiting, tell_waiting
 from bridge.channel.identifier import Account, CommandId, RequestId, TransactionHash
 from bridge.channel.request import (
     AskBalances,
@@ -18,25 +19,29 @@ from bridge.channel.request import (
     NodeRequest,
     SendMessage,
 )
-from bridge.channel.state import UNSETTLED, Exposure, Operation, Phase, Purpose, Stage
+from bridge.channel.signature import drop_suspended
+from bridge.channel.state import UNSETTLED, Exposure, Operation, Phase, Purpose, Stage, State
 from bridge.channel.terms import Dialect
 from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
 
 META_PREFIX = "channel-bridge:"
+RECHECK_SECONDS = 5.0
+"""When to ask the node again how something stands whose report may be lost."""
 
 
 def take(turn: Turn, command: Command) -> Turn:
     """The head of the line enters the state. Whether it can run at once is `advance`'s business.
 
-    In a channel that is over it is answered at once, beside whatever is still in doubt there.
+    An operator's checkpoint goes past what waits or is in doubt. In a channel that is over a command is answered at
+    once, beside whatever is still in doubt there.
     """
     over = _refuse_over(turn)
     if over is not None:
         code, sentence = over
         command_id = CommandId(command.command_id)
         return turn.conclude(Conclude(command_id, command, Outcome.FAILED, code, sentence, turn.state.round or None))
-    turn = turn.set(operation=Operation(command, since=turn.now))
+    turn = turn.set(operation=Operation(command, since=turn.now), parked=turn.operation)
     reason = _refuse_early(turn, command)
     return turn if reason is None else fail(turn, *reason)
 
@@ -47,7 +52,7 @@ def _refuse_early(turn: Turn, command: Command) -> tuple[Code, str] | None:
     fee = getattr(command, "fee", None)
     if turn.terms.dialect.is_legacy and (fee is not None or bool(getattr(command, "meta", None))):
         return Code.UNSUPPORTED_IN_DIALECT, "the legacy dialect has no word for a fee or a meta text"
-    if command.kind not in policy.commands:
+    if command.kind not in policy.commands and not isinstance(command, Checkpoint):
         return Code.POLICY_DENIED, f"the policy of this channel allows no {command.kind}"
     if policy.max_amount is not None and amount is not None and amount > policy.max_amount:
         return Code.POLICY_DENIED, f"the amount is above the policy's {policy.max_amount} aettos"
@@ -65,7 +70,7 @@ def _refuse_parties(turn: Turn, command: Command) -> tuple[Code, str] | None:
         case Message():
             if command.to_account != turn.terms.peer:
                 return Code.INVALID_ADDRESS, "a message goes to the other party of the channel"
-        case Deposit() | Withdraw() | Shutdown():
+        case Deposit() | Withdraw() | Shutdown() | Checkpoint():
             pass
         case _:
             assert_never(command)
@@ -74,15 +79,29 @@ def _refuse_parties(turn: Turn, command: Command) -> tuple[Code, str] | None:
 
 def advance(turn: Turn) -> Turn:
     """Run the head of the line if this is the moment: nothing else outstanding, and the channel answers."""
+    if turn.operation is None and turn.state.parked is not None:
+        turn = turn.set(operation=turn.state.parked, parked=None)
     operation = turn.operation
+    if operation is not None and operation.stage is Stage.IN_DOUBT and turn.state.phase is Phase.CLOSED:
+        return fail(turn, Code.NOT_APPLIED, "the channel was closed with the balances before it")
     if operation is None or operation.stage is not Stage.JOURNALED:
         return turn
     reason = _refuse_now(turn, operation)
     if reason is not None:
         return fail(turn, *reason)
-    if not turn.state.is_ready or turn.now < operation.not_before or is_busy(turn):
+    not_before = max(operation.not_before, turn.state.pause_until)
+    if not turn.state.is_ready or turn.now < not_before or is_busy(turn):
         return turn
-    return trigger(turn, operation)
+    return tell_waiting(turn, operation) if is_waiting(turn, operation) else trigger(turn, operation)
+
+
+def next_in_line(state: State) -> str | None:
+    """Which command may enter the state: any (""), an operator's checkpoint only ("checkpoint"), or none."""
+    operation = state.operation
+    if operation is None or state.is_over:
+        return ""
+    stands = operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT)
+    return Checkpoint.kind if stands and state.parked is None and operation.command.kind != Checkpoint.kind else None
 
 
 def is_busy(turn: Turn) -> bool:
@@ -146,6 +165,8 @@ def _request(turn: Turn, command: Command, request_id: RequestId) -> NodeRequest
         case Transfer():
             sender, receiver = Account(command.from_account), Account(command.to_account)
             return AskTransfer(request_id, sender, receiver, command.amount, _meta(turn, command, request_id))
+        case Checkpoint():
+            return AskTransfer(request_id, turn.terms.own, turn.terms.peer, 0, _meta(turn, command, request_id))
         case Deposit():
             return AskDeposit(request_id, command.amount, command.fee)
         case Withdraw():
@@ -158,19 +179,20 @@ def _request(turn: Turn, command: Command, request_id: RequestId) -> NodeRequest
             assert_never(command)
 
 
-def _meta(turn: Turn, command: Transfer, request_id: RequestId) -> tuple[str, ...]:
+def _meta(turn: Turn, command: Transfer | Checkpoint, request_id: RequestId) -> tuple[str, ...]:
     """The caller's texts and the number of our attempt; legacy updates carry none."""
     if turn.terms.dialect.is_legacy:
         return ()
-    return (*command.meta, f"{META_PREFIX}{request_id}")
+    texts = command.meta if isinstance(command, Transfer) else ()
+    return (*texts, f"{META_PREFIX}{request_id}")
 
 
-def succeed(turn: Turn, *, hash_: TransactionHash | None = None) -> Turn:
+def succeed(turn: Turn, *, hash_: TransactionHash | None = None, data: dict[str, Any] | None = None) -> Turn:
     """`hash_`: of the transaction that was co-signed, where it is not the one of the present attempt."""
     operation = _ending(turn)
     if hash_ is None and operation.transaction is not None:
         hash_ = operation.transaction.hash
-    return _finish(turn, operation, Outcome.SUCCEEDED, hash_=hash_)
+    return _finish(turn, operation, Outcome.SUCCEEDED, hash_=hash_, data=data)
 
 
 def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None = None) -> Turn:
@@ -178,7 +200,8 @@ def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None =
     operation = _ending(turn)
     command_id = CommandId(operation.command.command_id)
     exposures = tuple(
-        Exposure(command_id, held.round, held.hash, held.nonce, held.ttl) for held in operation.handed_over
+        Exposure(command_id, held.round, held.hash, held.nonce, held.ttl, held.account)
+        for held in operation.handed_over
     )
     turn = turn.set(exposures=(*turn.state.exposures, *exposures))
     latest = exposures[-1] if exposures else None
@@ -204,7 +227,8 @@ def doubt(turn: Turn, code: Code, sentence: str) -> Turn:
         round=turn.state.round,
         hash=None if operation.transaction is None else operation.transaction.hash,
     )
-    return turn.set_operation(stage=Stage.IN_DOUBT, since=turn.now, doubt=code).conclude(ending)
+    again = None if turn.terms.dialect is Dialect.LEGACY_SEED else turn.now + RECHECK_SECONDS
+    return turn.set_operation(stage=Stage.IN_DOUBT, since=turn.now, doubt=code, recheck_at=again).conclude(ending)
 
 
 def end_unknown(turn: Turn, sentence: str) -> Turn:
@@ -239,7 +263,10 @@ def _finish(
         exposure=None if exposure is None else describe_exposure(exposure),
         data=data or {},
     )
-    return turn.set(operation=None).conclude(ending)
+    turn = turn.set(operation=None)
+    if turn.state.suspended is not None and turn.state.suspended.cause == "command":
+        turn = drop_suspended(turn, "its command has ended")
+    return turn.conclude(ending)
 
 
 def describe_exposure(exposure: Exposure) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from bridge.channel.attempt import shift
 from bridge.channel.check import check_frame, check_opening, check_proposal, moves
+from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
 from bridge.channel.signature import (
     BUSY,
@@ -21,7 +22,7 @@ from bridge.channel.signature import (
     open_request,
     refuse_node,
 )
-from bridge.channel.state import UNSETTLED, OpenRequest, Phase, Settling, Stage
+from bridge.channel.state import UNSETTLED, OpenRequest, Phase, Settling, Stage, State
 from bridge.channel.transaction import Kind, Transaction
 from bridge.channel.turn import Turn
 
@@ -99,10 +100,12 @@ def lapse(turn: Turn, opened: OpenRequest) -> Turn:
 
 def settle(turn: Turn, transaction: Transaction) -> Turn:
     """A co-signed state: if it is the proposal we signed, it has happened."""
-    settling = turn.state.settling
-    if settling is None or settling.transaction.hash != transaction.hash:
+    settling = find_signed(turn.state, transaction.hash)
+    turn = turn.set(given=tuple(g for g in turn.state.given if not _is_past(g, transaction)))
+    if settling is None:
         return turn
-    turn = turn.set(settling=None)
+    if settling is turn.state.settling:
+        turn = turn.set(settling=None)
     if settling.tag.is_opening:
         return turn
     moved = moves(turn.terms, settling.transaction, settling.updates)
@@ -122,6 +125,20 @@ def settle(turn: Turn, transaction: Transaction) -> Turn:
     )
 
 
+def find_signed(state: State, hash_: TransactionHash) -> Settling | None:
+    """The acknowledgement of ours with these bytes, whether the node still works on it or called it void."""
+    candidates = (*state.given, *(() if state.settling is None else (state.settling,)))
+    return next((settling for settling in candidates if settling.transaction.hash == hash_), None)
+
+
+def _is_past(settling: Settling, transaction: Transaction) -> bool:
+    """One state a round counts: what another one took the place of is of no use to anybody."""
+    return (settling.transaction.round or 0) <= (transaction.round or 0)
+
+
 def forget(turn: Turn) -> Turn:
-    """What we signed for the peer is void: the node said so."""
-    return turn.set(settling=None) if turn.state.settling is not None else turn
+    """What we signed for the peer is void, the node says. The peer may hold it co-signed: so it stays known."""
+    settling = turn.state.settling
+    if settling is None:
+        return turn
+    return turn.set(settling=None, given=(*turn.state.given, settling))

@@ -4,23 +4,26 @@ The tables of guarantees.md section 3. Nothing is sent again to find out: the st
 refusing, the node's own memory is read, and what no evidence settles stays in doubt until there is some.
 """
 
+from functools import partial
+
 from bridge.channel.agreement import adopt
 from bridge.channel.attach import ask_state, reattached
-from bridge.channel.attempt import NO_SIGNATURE, probe
+from bridge.channel.attempt import NO_SIGNATURE, probe, retry_or_fail
 from bridge.channel.check import OWN_TAGS
-from bridge.channel.command import Message, Transfer
+from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.effect import Reconnect
-from bridge.channel.input import History, OffchainState
-from bridge.channel.operation import doubt, end_unknown, fail
+from bridge.channel.input import Conflicted, History, OffchainState
+from bridge.channel.operation import RECHECK_SECONDS, doubt, end_unknown, fail
 from bridge.channel.proposal import forget
-from bridge.channel.request import AskBalances, AskHistory
+from bridge.channel.request import AskBalances, AskHistory, Refuse, Tag
+from bridge.channel.signature import BUSY
 from bridge.channel.state import Attachment, Operation, Phase, Purpose, Stage
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 AWAY_SECONDS = 150.0
 """How long a peer that was away before a new attach is waited for: longer than `timeout_accept` (120 s)."""
-RECHECK_SECONDS = 5.0
+LONGEST_RECHECK_SECONDS = 60.0
 TIMEOUT_CODE = 3
 
 
@@ -29,17 +32,45 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
     if found.signed is None:
         return turn.do(Reconnect("the node answered no state"))
     turn = adopt(turn, found.signed)
-    if turn.state.phase is Phase.LOST:
+    if turn.state.phase is Phase.LOST or purpose is Purpose.CROSSED:
         return turn
-    turn = forget(turn)
+    if purpose is not Purpose.RECHECK:
+        turn = forget(turn)
     turn = _settle_operation(turn, found, purpose)
     if purpose is Purpose.RECHECK:
         return turn
+    if purpose is Purpose.TAKE_OVER:
+        turn = _ask_what_was_missed(turn)
     if turn.state.peer_is_away:
         turn = turn.set(peer_awaited_until=turn.now + AWAY_SECONDS)
     accounts = (turn.terms.initiator, turn.terms.responder)
     turn = turn.set(phase=Phase.OPEN if turn.state.phase is Phase.OPENING else turn.state.phase)
     return reattached(turn).ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)
+
+
+ACKNOWLEDGEMENTS = (Tag.UPDATE_ACK, Tag.DEPOSIT_ACK, Tag.WITHDRAW_ACK, Tag.SHUTDOWN_ACK)
+
+
+def _ask_what_was_missed(turn: Turn) -> Turn:
+    """A proposal the dead socket was asked about would block the channel: each is refused, should it be there.
+
+    The peer tries again, and the identical request finds the signer's answer. And the node's memory is counted,
+    so that a conflict it remembers from now on is known to be a later one (rule 5).
+    """
+    if turn.terms.dialect.is_legacy:
+        return turn
+    for tag in ACKNOWLEDGEMENTS:
+        turn = turn.ask(partial(Refuse, tag=tag, code=BUSY), Purpose.PROBE_ACK)
+    operation = turn.operation
+    if operation is not None and operation.stage is Stage.SIGNED_SENT:
+        return turn  # its own history is asked for once the probe has missed
+    return turn.ask(AskHistory, Purpose.COUNT)
+
+
+def history_counted(turn: Turn, history: History) -> Turn:
+    """So many conflicts of this round are known of."""
+    known = [code for code, round_ in history.conflicts if round_ in (None, turn.state.round)]
+    return turn.set(conflicts=max(turn.state.conflicts, len(known)))
 
 
 def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
@@ -54,7 +85,7 @@ def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Tur
     half = found.half_signed
     if half is not None and operation.transaction is not None and half.hash == operation.transaction.hash:
         return turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
-    if purpose is Purpose.REESTABLISH and isinstance(operation.command, Transfer):
+    if purpose is Purpose.REESTABLISH and isinstance(operation.command, Transfer | Checkpoint):
         return fail(turn, Code.NOT_APPLIED, "both sides agreed again on the state before it")
     return _settle_signed(turn, operation)
 
@@ -77,7 +108,7 @@ def _settle_signed(turn: Turn, operation: Operation) -> Turn:
 
 def probe_missed(turn: Turn, operation: Operation) -> Turn:
     """1018 after a signature: it was consumed. For a transfer the node's own memory tells how it ended."""
-    if isinstance(operation.command, Transfer):
+    if isinstance(operation.command, Transfer | Checkpoint):
         return turn.ask(AskHistory, Purpose.HISTORY)
     turn = turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
     return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
@@ -88,14 +119,16 @@ def history_answered(turn: Turn, history: History) -> Turn:
     operation = turn.operation
     if operation is None or operation.stage is not Stage.SIGNED_SENT:
         return turn
-    codes = [code for code, round_ in history.conflicts if round_ in (None, operation.base_round)]
-    if not codes or TIMEOUT_CODE in codes:
+    told = [code for code, round_ in history.conflicts if round_ in (None, operation.base_round)]
+    missed = told[: max(0, len(told) - turn.state.conflicts)]  # newest first: those that were told of are behind
+    turn = history_counted(turn, history)
+    if not missed or TIMEOUT_CODE in missed:
         return doubt(
             turn,
             Code.CONNECTION_LOST,
             "the link was lost after our signature and no report says how it ended",
         )
-    return fail(turn, Code.NOT_APPLIED, "the node reports a conflict and the round before it")
+    return retry_or_fail(turn, operation, Conflicted(round=operation.base_round, code=missed[0]), Code.NOT_APPLIED)
 
 
 def recheck(turn: Turn) -> Turn:
@@ -105,5 +138,5 @@ def recheck(turn: Turn) -> Turn:
         return turn
     if turn.state.attachment is not Attachment.READY or turn.state.has_asked(Purpose.RECHECK, Purpose.PROBE):
         return turn
-    turn = turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
-    return ask_state(turn, Purpose.RECHECK)
+    waited = min(max(RECHECK_SECONDS, turn.now - operation.since), LONGEST_RECHECK_SECONDS)
+    return ask_state(turn.set_operation(recheck_at=turn.now + waited), Purpose.RECHECK)

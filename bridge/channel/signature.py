@@ -6,14 +6,14 @@ can close a channel).
 """
 
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import Any
 
 from bridge.channel.check import moves
 from bridge.channel.effect import AskSignature, RecordForward, RefuseReply, SignRequest
 from bridge.channel.identifier import CommandId, SignRequestId
-from bridge.channel.input import BadReply, Declined, Signed, SignReplied
+from bridge.channel.input import BadReply, Signed, SignReplied
 from bridge.channel.request import Refuse, SendSignature, Tag
-from bridge.channel.state import OpenRequest
+from bridge.channel.state import OpenRequest, State
 from bridge.channel.transaction import Transaction, Update
 from bridge.channel.turn import Turn
 from bridge.errors import Code
@@ -35,7 +35,14 @@ def open_request(
     updates: tuple[Update, ...] | None,
     cause: str,
 ) -> Turn:
-    """F3: ask a signer. The deadline is ours and always below the node's and the peer's timers."""
+    """F3: ask a signer. The deadline is ours and always below the node's and the peer's timers.
+
+    The identical request of a socket that was lost meanwhile goes on under its id, with any answer under way.
+    """
+    earlier = turn.state.suspended
+    if earlier is not None and _is_same(turn, earlier, tag, transaction, cause):
+        return turn.set(open_request=earlier, suspended=None).publish("sign", "resumed", **_name(earlier))
+    turn = drop_suspended(turn, "another request came")
     own = not (tag.is_acknowledgement or tag.is_opening)
     seconds = turn.terms.sign_seconds if own else turn.terms.acknowledge_seconds
     sign_request_id = SignRequestId(f"{turn.terms.name}.{turn.state.next_sign}.{transaction.hash[:16]}")
@@ -56,6 +63,63 @@ def open_request(
             command_id=request.command_id,
         )
     )
+
+
+def _is_same(turn: Turn, earlier: OpenRequest, tag: Tag, transaction: Transaction, cause: str) -> bool:
+    same = (earlier.tag, earlier.transaction.hash, earlier.cause) == (tag, transaction.hash, cause)
+    return same and turn.now < earlier.deadline
+
+
+def _name(opened: OpenRequest) -> dict[str, Any]:
+    return {"sign_request_id": opened.sign_request_id, "tag": opened.tag.value, "tx_hash": opened.transaction.hash}
+
+
+def suspend(turn: Turn, reason: str) -> Turn:
+    """The socket is gone, the signer still busy. A node that lives on asks for the same bytes again."""
+    opened = turn.state.open_request
+    if opened is None:
+        return turn
+    if opened.tag.is_opening or turn.terms.dialect.is_legacy:
+        return close_request(turn, "withdrawn", reason=reason)
+    return turn.set(open_request=None, suspended=opened).publish("sign", "suspended", **_name(opened), reason=reason)
+
+
+def drop_suspended(turn: Turn, reason: str) -> Turn:
+    """Nobody will ask for this again; an answer that comes later is late."""
+    earlier = turn.state.suspended
+    if earlier is None:
+        return turn
+    turn = turn.set(suspended=None, held=None, closed_request=earlier.sign_request_id)
+    return turn.publish("sign", "withdrawn", **_name(earlier), reason=reason)
+
+
+def asked_for(state: State, sign_request_id: SignRequestId) -> OpenRequest | None:
+    """The request a reply may belong to: the open one, or the one whose socket was lost."""
+    requests = (state.open_request, state.suspended)
+    return next((r for r in requests if r is not None and r.sign_request_id == sign_request_id), None)
+
+
+def hold(turn: Turn, replied: SignReplied) -> Turn | None:
+    """Keep the answer to a suspended request for when it is asked again; None: it is no such answer."""
+    earlier = turn.state.suspended
+    if earlier is None or earlier.sign_request_id != replied.sign_request_id or turn.now >= earlier.deadline:
+        return None
+    if isinstance(replied.verdict, BadReply):
+        return turn.do(
+            RefuseReply(replied.sign_request_id, replied.author, Code.SIGN_REPLY_INVALID, replied.verdict.reason)
+        )
+    if turn.state.held is not None:
+        reason = "the request has its answer"
+        return turn.do(RefuseReply(replied.sign_request_id, replied.author, Code.SIGN_REPLY_DUPLICATE, reason))
+    return turn.set(held=replied)
+
+
+def take_held(turn: Turn) -> tuple[Turn, SignReplied | None]:
+    """The answer that was given while the request had no socket, once it is open again."""
+    held, opened = turn.state.held, turn.state.open_request
+    if held is None or opened is None or opened.sign_request_id != held.sign_request_id:
+        return turn, None
+    return turn.set(held=None), held
 
 
 def _describe(turn: Turn, opened: OpenRequest) -> SignRequest:
@@ -176,15 +240,3 @@ def warning_at(opened: OpenRequest) -> float:
     if opened.announced >= len(WARNINGS):
         return opened.deadline
     return opened.opened_at + WARNINGS[opened.announced] * (opened.deadline - opened.opened_at)
-
-
-def describe_verdict(verdict: Signed | Declined | BadReply) -> str:
-    match verdict:
-        case Signed():
-            return "signed"
-        case Declined(reason):
-            return reason
-        case BadReply(reason):
-            return reason
-        case _:
-            assert_never(verdict)

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
-from bridge.channel.command import COMMANDS, Command, Query
-from bridge.channel.identifier import ChannelId, CommandId, RequestId, SignRequestId, TransactionHash
+from bridge.channel.command import COMMANDS, Command, Direct, Query
+from bridge.channel.identifier import Account, ChannelId, CommandId, RequestId, SignRequestId, TransactionHash
+from bridge.channel.input import SignReplied
 from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
 from bridge.errors import Code, JournalUnavailable
@@ -19,14 +20,14 @@ from bridge.errors import Code, JournalUnavailable
 VERSION = 1
 
 
-def _dump_command(command: Command | Query) -> dict[str, Any]:
+def _dump_command(command: Command | Direct) -> dict[str, Any]:
     return {"kind": command.kind, "body": command.model_dump(mode="json", by_alias=True)}
 
 
-def _load_command(value: Any) -> Command | Query:
+def _load_command(value: Any) -> Command | Direct:
     if isinstance(value, dict):
         return COMMANDS[value["kind"]].model_validate(value["body"], strict=False)
-    command: Command | Query = value
+    command: Command | Direct = value
     return command
 
 
@@ -77,11 +78,21 @@ class Purpose(StrEnum):
     PROBE = "probe"
     BALANCES = "balances"
     HISTORY = "history"
+    COUNT = "count"
+    """How many conflicts of this round the node remembers: later ones are then told from these."""
+    PROBE_ACK = "probe_ack"
+    """A proposal of the peer that was asked for before the gap is refused rather than left to block the channel."""
+    CROSSED = "crossed"
+    """A signed reply of ours crossed a conflict: where does the node stand (rule 4)?"""
+    PROOF = "proof"
     RECEIPT = "receipt"
     QUERY = "query"
 
 
-UNSETTLED = (Purpose.PROBE, Purpose.TAKE_OVER, Purpose.REESTABLISH, Purpose.RECHECK, Purpose.HISTORY)
+UNSETTLED = (
+    *(Purpose.PROBE, Purpose.TAKE_OVER, Purpose.REESTABLISH, Purpose.RECHECK, Purpose.HISTORY),
+    *(Purpose.COUNT, Purpose.PROBE_ACK, Purpose.CROSSED),
+)
 """Questions whose answer may settle something: until then nothing is proposed, signed or triggered."""
 
 
@@ -105,6 +116,8 @@ class Operation:
     recheck_at: float | None = None
     """When to ask the node's state again: the report of the outcome may have gone to a lost socket."""
     doubt: Code | None = None
+    waits_for_exposure: bool = False
+    """Told once that it waits until an earlier transaction can no longer be used."""
 
     @property
     def handed_over(self) -> tuple[Transaction, ...]:
@@ -160,6 +173,17 @@ class Exposure:
     hash: TransactionHash
     nonce: int | None = None
     ttl: int | None = None
+    account: Account | None = None
+    """Whose nonce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The rescue kit: a co-signed state and the node's proof of the balances in it. Together they close on chain."""
+
+    round: int
+    signed_tx: str
+    poi: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +198,25 @@ class State:
     initiator_balance: int | None = None
     responder_balance: int | None = None
     operation: Operation | None = None
+    parked: Operation | None = None
+    """The command an operator's checkpoint went past: it is the operation again when that has ended."""
     open_request: OpenRequest | None = None
+    suspended: OpenRequest | None = None
+    """A request whose socket was lost while the signer was busy: the identical one takes its place again."""
+    held: SignReplied | None = None
+    """The signer's answer to the suspended request."""
     closed_request: SignRequestId | None = None
     """The latest sign request that was settled, so that a reply that comes again is told `late`, not `unknown`."""
     settling: Settling | None = None
+    given: tuple[Settling, ...] = ()
+    """Acknowledgements of ours the node called void: the peer may hold them fully co-signed all the same."""
     asked: tuple[Asked, ...] = ()
     exposures: tuple[Exposure, ...] = ()
+    conflicts: int = 0
+    """Conflicts of this round this FSM has reported to us: later ones in its memory are those we missed."""
+    proven: Proven | None = None
+    proof_not_before: float = 0.0
+    cosigned_at: float = 0.0
     peer_is_away: bool = False
     peer_awaited_until: float | None = None
     """A new attach is not told whether the peer came back meanwhile: past this instant we assume he did."""
@@ -191,11 +228,21 @@ class State:
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None
     failed_attaches: int = 0
+    uses_previous: bool = False
+    """The node refused the newest credential: the next attach shows the one before it (S1)."""
+    drops: tuple[float, ...] = ()
+    """When the socket was torn from us lately."""
+    bad_frames: tuple[float, ...] = ()
+    """When the node lately sent what is no frame."""
+    violations: int = 0
+    """How often such frames made us reconnect since the latest co-signed state."""
     alarmed: bool = False
     next_request: int = 1
     next_sign: int = 1
     pause: float = 0.0
     """The present back-off after conflicts, in seconds."""
+    pause_until: float = 0.0
+    """No trigger before this instant: while the peer is away each one would fail in some milliseconds (rule 8)."""
     heard_at: float = 0.0
     """When the FSM last did something: the keep-alive counts from here."""
 

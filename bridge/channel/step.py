@@ -14,13 +14,14 @@ this is its moment. `wake` says when time alone is worth a step.
 
 from typing import assert_never
 
-from bridge.channel import agreement, attach, attempt, proposal, query, settlement
+from bridge.channel import agreement, attach, attempt, exposure, proof, proposal, query, resolution, settlement
 from bridge.channel.command import Message, Shutdown
 from bridge.channel.effect import Effect, Reconnect
 from bridge.channel.input import (
     Accepted,
     Balances,
     ChainReported,
+    ChainSeen,
     ChannelErrored,
     ChannelLeft,
     CommandDue,
@@ -39,6 +40,7 @@ from bridge.channel.input import (
     QueryDue,
     RequestAnswered,
     RequestRefused,
+    ResolveDue,
     SignReplied,
     SignRequested,
     StateUpdated,
@@ -46,12 +48,14 @@ from bridge.channel.input import (
     Ticked,
     Unhandled,
 )
+from bridge.channel.loss import split
 from bridge.channel.operation import advance, fail, is_busy, succeed, take
 from bridge.channel.request import AskBalances
-from bridge.channel.signature import close_request, is_open, refuse_reply, warn
-from bridge.channel.state import Asked, Attachment, Phase, Purpose, Stage, State
-from bridge.channel.terms import Terms
+from bridge.channel.signature import close_request, hold, is_open, refuse_reply, take_held, warn
+from bridge.channel.state import UNSETTLED, Asked, Attachment, Phase, Purpose, Stage, State
+from bridge.channel.terms import Dialect, Terms
 from bridge.channel.turn import Turn
+from bridge.channel.violation import reject_frame
 from bridge.channel.wake import ANSWER_SECONDS, keep_alive_at, wants_keep_alive
 from bridge.errors import Code
 
@@ -59,6 +63,9 @@ from bridge.errors import Code
 def step(terms: Terms, state: State, input_: Input, now: float) -> tuple[State, tuple[Effect, ...]]:
     """What the channel becomes, and what it wants done. Never raises for anything the outside did."""
     turn = _decide(Turn(terms, now, state), input_)
+    turn, held = take_held(turn)
+    if held is not None:
+        turn = _replied(turn, held)
     turn = advance(_watch(turn))
     return turn.state, turn.effects
 
@@ -89,8 +96,8 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
             return _answered(turn, input_)
         case Unhandled(method=method, raw=raw):
             return turn.publish("unhandled", _word(method), raw=raw, method=method)
-        case FrameRejected(reason=reason, raw=raw):
-            return turn.publish("alarm", Code.PROTOCOL_VIOLATION.value, raw=raw, sentence=reason)
+        case FrameRejected():
+            return reject_frame(turn, input_)
         case TakenOver():
             return attach.take_over(turn)
         case LinkUp():
@@ -103,6 +110,10 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
             return take(turn, command)
         case QueryDue(asked):
             return query.begin(turn, asked)
+        case ResolveDue():
+            return resolution.resolve(turn, input_)
+        case ChainSeen():
+            return exposure.clear_by_chain(turn, input_)
         case SignReplied():
             return _replied(turn, input_)
         case Ticked():
@@ -166,14 +177,32 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
         message=conflicted.message,
     )
     turn = close_request(turn, "withdrawn", reason="the node reported a conflict")
-    turn = proposal.forget(turn)
+    if conflicted.round > turn.state.round:
+        return split(turn, conflicted)
+    turn = turn.set(conflicts=turn.state.conflicts + (1 if conflicted.round == turn.state.round else 0))
     operation = turn.operation
-    return turn if operation is None else attempt.conflict(turn, operation, conflicted)
+    had_signed = turn.state.settling is not None or (operation is not None and operation.stage is Stage.SIGNED_SENT)
+    turn = proposal.forget(turn)
+    if operation is not None:
+        turn = attempt.conflict(turn, operation, conflicted)
+    return _after_signature(turn) if had_signed else turn
+
+
+def _after_signature(turn: Turn) -> Turn:
+    """Rule 4: the signature may have crossed the report; until the node says where it stands nothing is signed.
+
+    Rule 8: and the next command waits a moment.
+    """
+    if turn.operation is None or turn.operation.stage is not Stage.JOURNALED:
+        turn = attempt.pause(turn)
+    if turn.terms.dialect is Dialect.LEGACY_SEED or turn.state.attachment is not Attachment.READY:
+        return turn
+    return attach.ask_state(turn, Purpose.CROSSED)
 
 
 def _chain(turn: Turn, report: ChainReported) -> Turn:
     transaction = report.transaction
-    return turn.publish(
+    return exposure.see_mined(turn, report).publish(
         "chain",
         _word(transaction.kind.value.removeprefix("channel_")),
         raw=report.raw,
@@ -188,6 +217,10 @@ def _chain(turn: Turn, report: ChainReported) -> Turn:
 
 
 def _refused(turn: Turn, refused: RequestRefused) -> Turn:
+    asked = _find(turn, refused.request_id)
+    if asked is not None and asked.purpose in (Purpose.PROBE, Purpose.PROBE_ACK):
+        turn = _drop(turn, asked)  # "not pending" is an answer, not an error
+        return _probed(turn, was_pending=False) if asked.purpose is Purpose.PROBE else turn
     turn = turn.publish(
         "error",
         "request",
@@ -196,12 +229,11 @@ def _refused(turn: Turn, refused: RequestRefused) -> Turn:
         reasons=list(refused.reasons),
         request=refused.request,
     )
+    if turn.state.attachment is Attachment.CONNECTED and attach.BAD_CREDENTIAL in refused.codes:
+        return attach.credential_refused(turn)
     operation = turn.operation
-    asked = _find(turn, refused.request_id)
     if asked is not None:
         turn = _drop(turn, asked)
-        if asked.purpose is Purpose.PROBE:
-            return _probed(turn, was_pending=False)
         if asked.purpose is Purpose.QUERY:
             return query.refused(turn, asked, refused.reasons)
         if asked.purpose is Purpose.HISTORY:
@@ -234,7 +266,9 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
             return _probed(turn, was_pending=True)
         case Purpose.RECEIPT, _:
             return succeed(turn) if _is_receipt(turn, asked) else turn
-        case (Purpose.TAKE_OVER | Purpose.REESTABLISH | Purpose.RECHECK) as purpose, OffchainState() as found:
+        case (
+            Purpose.TAKE_OVER | Purpose.REESTABLISH | Purpose.RECHECK | Purpose.CROSSED
+        ) as purpose, OffchainState() as found:
             return settlement.state_answered(turn, found, purpose)
         case ((Purpose.TAKE_OVER | Purpose.REESTABLISH), _):
             return turn.do(Reconnect("the node answered no state"))
@@ -242,6 +276,10 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
             return settlement.history_answered(turn, history)
         case Purpose.HISTORY, _:
             return settlement.history_answered(turn, History(()))
+        case Purpose.COUNT, History() as history:
+            return settlement.history_counted(turn, history)
+        case Purpose.PROOF, Proof() as answer:
+            return proof.keep_proof(turn, asked, answer)
         case _, Balances(entries):
             return _set_balances(turn, dict(entries))
         case _:
@@ -302,7 +340,7 @@ def _word(text: str) -> str:
 def _replied(turn: Turn, replied: SignReplied) -> Turn:
     opened = turn.state.open_request
     if opened is None or not is_open(turn, replied):
-        return refuse_reply(turn, replied)
+        return hold(turn, replied) or refuse_reply(turn, replied)
     if opened.cause == "command":
         return attempt.answer(turn, opened, replied)
     return proposal.answer(turn, opened, replied)
@@ -321,7 +359,7 @@ def _watch(turn: Turn) -> Turn:
     operation = turn.operation
     if operation is not None and turn.state.attachment is Attachment.READY:
         turn = attempt.watch(turn, operation)
-    return _keep_alive(settlement.recheck(turn))
+    return _keep_alive(proof.ask_proof(settlement.recheck(turn)))
 
 
 def _expire_questions(turn: Turn) -> Turn:
@@ -330,7 +368,7 @@ def _expire_questions(turn: Turn) -> Turn:
         turn = _drop(turn, asked)
         if asked.purpose is Purpose.QUERY and asked.query is not None:
             turn = query.from_journal(turn, asked.query)
-        elif asked.purpose in (Purpose.TAKE_OVER, Purpose.REESTABLISH, Purpose.PROBE):
+        elif asked.purpose in UNSETTLED and asked.purpose is not Purpose.RECHECK:
             turn = turn.do(Reconnect("the node did not answer a question"))
     return turn
 

@@ -81,6 +81,8 @@ class Terms:
     keep_alive_seconds: float = 240.0
     """How often the node's idle timer is answered by a `get.balances`; below `timeout_idle` (600 s)."""
     conflict_retries: int = 5
+    proof_rounds: int = 100
+    """Under load the proof of inclusion is asked for after so many rounds; an idle channel always has one."""
 
     @property
     def own(self) -> Account:

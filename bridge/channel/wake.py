@@ -1,6 +1,7 @@
 """When time alone will next change something, so that nobody has to tick in vain."""
 
 from bridge.channel import attempt
+from bridge.channel.proof import proof_at, wants_proof
 from bridge.channel.signature import warning_at
 from bridge.channel.state import Attachment, Phase, Stage, State
 from bridge.channel.terms import Dialect, Terms
@@ -29,6 +30,8 @@ def next_wake(terms: Terms, state: State, after: float) -> float | None:
         instants.append(warning_at(state.open_request))
     if wants_keep_alive(terms, state):
         instants.append(keep_alive_at(terms, state))
+    if wants_proof(terms, state):
+        instants.append(proof_at(terms, state))
     if state.peer_awaited_until is not None:
         instants.append(state.peer_awaited_until)
     instants.extend(_operation_instants(terms, state))
@@ -44,7 +47,7 @@ def _operation_instants(terms: Terms, state: State) -> list[float]:
         if operation.command.expires_at is not None:
             instants.append(operation.command.expires_at.timestamp() + 0.001)
         if state.is_ready:
-            instants.append(operation.not_before)
+            instants.append(max(operation.not_before, state.pause_until))
     if operation.stage is Stage.SENT and state.attachment is Attachment.READY:
         instants.append(attempt.watched_until(terms, operation))
     if operation.recheck_at is not None and state.attachment is Attachment.READY:

@@ -39,6 +39,7 @@ class Height(Answer):
 
 class Balance(Answer):
     balance: Count
+    nonce: Count = 0
 
 
 class NextNonce(Answer):
@@ -85,6 +86,11 @@ class Chain:
         """In aettos; 0 for an account the chain has never seen."""
         found = await self._find(f"/v3/accounts/{quote(account, safe='')}", Balance)
         return 0 if found is None else found.balance
+
+    async def nonce(self, account: Account) -> int:
+        """Of the account's latest transaction in a block; 0 before its first."""
+        found = await self._find(f"/v3/accounts/{quote(account, safe='')}", Balance)
+        return 0 if found is None else found.nonce
 
     async def next_nonce(self, account: Account) -> int:
         """For the account's next transaction, those that wait in the node's pool counted; 1 for a new account."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bridge.channel.command import COMMANDS, Command, Message, Query
+from bridge.channel.command import COMMANDS, Command, Direct, Message
 from bridge.channel.identifier import Account, ChannelName, CommandId, SignRequestId
 from bridge.errors import BodyError, Code, EncodingError
 from bridge.wire.body import SignReplyBody, SignRequestBody
@@ -67,7 +67,9 @@ class _Fault:
     path: str
 
 
-def read_command(received: Received, *, channels: Container[str], now: datetime) -> tuple[ChannelName, Command | Query]:
+def read_command(
+    received: Received, *, channels: Container[str], now: datetime
+) -> tuple[ChannelName, Command | Direct]:
     """The command in this message and the channel it is for. Raises `BodyError`.
 
     `channels` are the configured names, `now` is aware. Whether the author may write to the channel is the
@@ -196,7 +198,7 @@ def _check_instants(values: Mapping[str, Any]) -> Iterator[_Fault]:
             yield _Fault(Code.INVALID_FIELD, "an instant is RFC 3339 with its offset, like 2026-01-02T03:04:05Z", key)
 
 
-def _check_age(command: Command | Query, now: datetime) -> None:
+def _check_age(command: Command | Direct, now: datetime) -> None:
     age = now - command.issued_at
     if age > OLDEST:
         raise BodyError(Code.STALE_COMMAND, "issued_at is more than 24 hours ago", "issued_at")

@@ -8,7 +8,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.channel.command import Command, Query
+from bridge.channel.command import Command, Direct
 from bridge.channel.effect import Publish, SignRequest
 from bridge.channel.identifier import Account, ChannelId, ChannelName
 from bridge.channel.terms import Terms
@@ -136,7 +136,7 @@ def sign_reply_envelope(
 
 
 def command_envelope(
-    prefix: str, channel: ChannelName, command: Command | Query, *, at: float, reply_to: str | None = None
+    prefix: str, channel: ChannelName, command: Command | Direct, *, at: float, reply_to: str | None = None
 ) -> Envelope:
     """A command as our own clients (the command line, the demo) write it. Amounts as strings of digits."""
     values = command.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

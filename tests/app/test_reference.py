@@ -47,7 +47,7 @@ def test_every_option_has_a_meaning_on_the_page(model: type[BaseModel]) -> None:
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_number_of_something_has_its_unit(model: type[BaseModel]) -> None:
     """A number without a unit is read in the wrong one."""
-    counts = {"port", "nonce", "conflict_retries"}
+    counts = {"port", "nonce", "conflict_retries", "proof_rounds"}
     for option in options(model):
         if "number" in option.form and option.name not in counts:
             assert option.unit, option.name

@@ -11,10 +11,13 @@ from bridge.channel.identifier import Account, ChannelId, ChannelName, FsmId, Tr
 from bridge.channel.input import (
     Answer,
     CommandDue,
+    History,
     InfoReported,
     Input,
     LinkUp,
+    OffchainState,
     RequestAnswered,
+    RequestRefused,
     Signed,
     SignReplied,
     SignRequested,
@@ -22,7 +25,7 @@ from bridge.channel.input import (
     Ticked,
 )
 from bridge.channel.request import NodeRequest, SendSignature, Tag
-from bridge.channel.state import State
+from bridge.channel.state import Purpose, State
 from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Role, Terms
 from bridge.channel.transaction import Kind, Transaction, Update
@@ -86,8 +89,8 @@ def transfer(amount: int = 5, command_id: str = "t-1", **changes: Any) -> Transf
     return Transfer.model_validate(body | changes)
 
 
-def deposit(amount: int = 100) -> Deposit:
-    return Deposit(command_id="d-1", issued_at=ISSUED, amount=amount)
+def deposit(amount: int = 100, name: str = "d-1", **changes: Any) -> Deposit:
+    return Deposit(command_id=name, issued_at=ISSUED, amount=amount, **changes)
 
 
 def withdraw(amount: int = 100) -> Withdraw:
@@ -104,6 +107,9 @@ def shutdown() -> Shutdown:
 
 def query(what: str = "balances") -> Query:
     return Query.model_validate({"command_id": "q-1", "issued_at": ISSUED, "what": what})
+
+
+_BY_THE_WAY = (Purpose.PROBE_ACK, Purpose.COUNT, Purpose.CROSSED)
 
 
 @dataclass
@@ -166,6 +172,23 @@ class Channel:
             e.request.request_id for e in reversed(self.all) if isinstance(e, Send) and isinstance(e.request, kind)
         )
         return self.give(RequestAnswered(request_id=request_id, answer=answer))
+
+    def calm(self) -> "Channel":
+        """The node answers what it is asked by the way: nothing is pending, nothing is remembered, nothing moved."""
+        before = self.last
+        while (asked := next((a for a in self.state.asked if a.purpose in _BY_THE_WAY), None)) is not None:
+            request_id = asked.request_id
+            match asked.purpose:
+                case Purpose.PROBE_ACK:
+                    self.give(RequestRefused(request_id=request_id, codes=(1018,), reasons=("not_allowed",)))
+                case Purpose.COUNT:
+                    self.give(RequestAnswered(request_id=request_id, answer=History(())))
+                case _:
+                    state = OffchainState(self.state.cosigned, None)
+                    self.give(RequestAnswered(request_id=request_id, answer=state))
+            before += self.last
+        self.last = before
+        return self
 
     def requested(self, tag: Tag, tx: Transaction, updates: Iterable[Update] | None = ()) -> "Channel":
         told = None if updates is None else tuple(updates)

@@ -252,7 +252,7 @@ def test_a_conflicting_transfer_is_tried_again_after_a_pause(stage: Stage) -> No
         channel.requested(Tag.UPDATE, offchain(2), moved(5))
     if stage is Stage.SIGNED_SENT:
         channel.sign()
-    channel.give(conflict())
+    channel.give(conflict()).calm()
     assert not channel.outcomes()
     assert not channel.sent(AskTransfer)
     channel.wait(1)
@@ -262,7 +262,7 @@ def test_a_conflicting_transfer_is_tried_again_after_a_pause(stage: Stage) -> No
 def test_conflicts_without_end_fail_the_transfer_with_its_exposure() -> None:
     """A signature that is out may still be used by the peer in that round: that is what exposure says."""
     channel = proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5))
-    channel.give(conflict())
+    channel.give(conflict()).calm()
     (ending,) = channel.outcomes()
     assert (ending.outcome, ending.code) == (Outcome.FAILED, Code.CONFLICT)
     assert ending.exposure == {"round": 2, "tx_hash": offchain(2).hash}
@@ -281,7 +281,7 @@ def test_an_attempt_that_was_voided_after_our_signature_may_still_happen() -> No
 def test_every_signature_that_is_out_is_exposed_when_the_retries_end() -> None:
     """The last attempt may have been void before it was signed; an earlier one was not."""
     channel = proposed(opened(conflict_retries=1), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
-    channel.wait(1).give(conflict())
+    channel.calm().wait(1).give(conflict())
     (ending,) = channel.outcomes()
     assert (ending.code, ending.exposure) == (Code.CONFLICT, {"round": 2, "tx_hash": offchain(2).hash})
 
@@ -299,6 +299,7 @@ def test_an_abandoned_state_that_was_used_raises_an_alarm_and_the_channel_goes_o
 def test_exposure_is_cleared_by_the_next_co_signed_round() -> None:
     """Only one state of a round counts, so any other co-signed one takes the abandoned one its use."""
     channel = proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.calm().wait(1)
     proposed(channel, transfer(6, "t-2"), Tag.UPDATE, offchain(2, "b"), moved(6)).cosigned(offchain(2, "b"))
     assert channel.event("command.exposure_cleared").data["command_id"] == "t-1"
     assert not channel.state.exposures
@@ -323,7 +324,7 @@ def test_a_conflict_closes_the_open_sign_request() -> None:
     """Rule 3: a reply that comes now is late and goes nowhere."""
     channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
     sign_request_id = channel.questions()[0].request.sign_request_id
-    channel.give(conflict())
+    channel.give(conflict()).calm()
     assert "sign.withdrawn" in channel.events()
     channel.give(SignReplied(sign_request_id, "signer", Signed("tx_late", "00")))
     assert [e.code for e in channel.last if isinstance(e, RefuseReply)] == [Code.SIGN_REPLY_LATE]

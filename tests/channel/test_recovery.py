@@ -1,0 +1,524 @@
+"""What survives a gap: the signer's answer, the peer's proposal, an operator's way out (guarantees.md section 3)."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.channel.command import Checkpoint, Resolve
+from bridge.channel.effect import Conclude, Publish, Reconnect, RefuseReply
+from bridge.channel.identifier import fingerprint
+from bridge.channel.input import (
+    BadReply,
+    ChainReported,
+    ChainSeen,
+    CommandDue,
+    Conflicted,
+    Declined,
+    FrameRejected,
+    History,
+    LinkDown,
+    LinkUp,
+    OffchainState,
+    OtherAnswer,
+    Proof,
+    RequestRefused,
+    ResolveDue,
+    Signed,
+    SignReplied,
+    TakenOver,
+)
+from bridge.channel.operation import next_in_line
+from bridge.channel.request import (
+    AskDeposit,
+    AskHistory,
+    AskProof,
+    AskState,
+    AskTransfer,
+    Refuse,
+    SendSignature,
+    Tag,
+)
+from bridge.channel.state import Attachment, Phase, Purpose, Stage, decode, encode
+from bridge.channel.terms import Dialect
+from bridge.channel.transaction import Kind, Transaction
+from bridge.errors import Code, Outcome
+from tests.channel.given import (
+    CHANNEL,
+    FSM,
+    ISSUED,
+    Channel,
+    create,
+    deposit,
+    moved,
+    offchain,
+    opened,
+    proposed,
+    transaction,
+    transfer,
+)
+
+
+def take_over(channel: Channel, found: Transaction | None = None) -> Channel:
+    """Another process has the channel: it attaches to the FSM that lived on, and asks."""
+    channel.give(TakenOver(), LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=FSM)
+    return channel.answer(AskState, OffchainState(found or channel.state.cosigned, None))
+
+
+def conflict(code: int = 2, round_: int = 1) -> Conflicted:
+    return Conflicted(channel_id=CHANNEL, round=round_, code=code)
+
+
+def missed(channel: Channel, *purposes: Purpose) -> Channel:
+    """The node's 1018 to each probe of that purpose."""
+    for asked in channel.state.asked:
+        if asked.purpose in purposes:
+            channel.give(RequestRefused(request_id=asked.request_id, codes=(1018,), reasons=("not_allowed",)))
+    return channel
+
+
+def doubtful(channel: Channel | None = None) -> Channel:
+    """A payment in doubt: the peer did not answer in time."""
+    channel = proposed(channel or opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    return channel.give(conflict(3)).calm()
+
+
+def checkpoint() -> Checkpoint:
+    return Checkpoint(command_id="c-1", issued_at=ISSUED)
+
+
+def resolve(outcome: Any = "failed", target: str = "t-1") -> ResolveDue:
+    return ResolveDue(
+        Resolve(command_id="r-1", issued_at=ISSUED, target=target, outcome=outcome, reason="seen on chain"), "olga"
+    )
+
+
+# --- the signer's answer ----------------------------------------------------------------------------------
+
+
+def asking() -> tuple[Channel, Any]:
+    """Our payment is with a signer when the process is replaced."""
+    channel = opened().give(CommandDue(transfer())).requested(Tag.UPDATE, offchain(2), moved(5))
+    return channel, channel.questions()[0].request
+
+
+def ask_again(channel: Channel) -> Channel:
+    """The lost request is voided, triggered again, and the node asks for the same bytes."""
+    take_over(channel)
+    missed(channel, Purpose.PROBE).calm().wait(1)
+    assert channel.sent(AskTransfer)
+    return channel.requested(Tag.UPDATE, offchain(2), moved(5))
+
+
+def test_an_identical_request_keeps_its_id_over_a_lost_link() -> None:
+    """ask -> x -> ask: a person who is about to sign is not asked a second time."""
+    channel, request = asking()
+    ask_again(channel)
+    assert not channel.questions(), "the signer has the question already"
+    assert channel.state.open_request is not None
+    assert channel.state.open_request.sign_request_id == request.sign_request_id
+    assert channel.state.open_request.deadline == request.deadline
+    assert channel.sign().sent(SendSignature)
+
+
+def test_an_answer_given_while_the_link_was_down_is_used_when_it_is_asked_again() -> None:
+    """The signer must not learn of our troubles: its answer waits for the request it belongs to."""
+    channel, request = asking()
+    channel.give(TakenOver())
+    channel.give(SignReplied(request.sign_request_id, "signer", Signed("tx_signed", offchain(2).hash)))
+    assert not channel.sent()
+    assert not [effect for effect in channel.last if isinstance(effect, RefuseReply)]
+    ask_again(channel)
+    assert [sent.signed_tx for sent in channel.sent(SendSignature)] == ["tx_signed"]
+    assert channel.state.operation is not None
+    assert channel.state.operation.stage is Stage.SIGNED_SENT
+
+
+def test_a_second_answer_to_a_suspended_request_is_a_duplicate() -> None:
+    channel, request = asking()
+    channel.give(TakenOver())
+    for text in ("tx_one", "tx_two"):
+        channel.give(SignReplied(request.sign_request_id, "signer", Signed(text, offchain(2).hash)))
+    assert [e.code for e in channel.last if isinstance(e, RefuseReply)] == [Code.SIGN_REPLY_DUPLICATE]
+    assert [sent.signed_tx for sent in ask_again(channel).sent(SendSignature)] == ["tx_one"]
+
+
+def test_a_bad_answer_to_a_suspended_request_is_refused_and_not_kept() -> None:
+    channel, request = asking()
+    channel.give(TakenOver(), SignReplied(request.sign_request_id, "signer", BadReply("encoding")))
+    assert [e.code for e in channel.last if isinstance(e, RefuseReply)] == [Code.SIGN_REPLY_INVALID]
+    assert not ask_again(channel).sent(SendSignature)
+
+
+def test_a_refusal_given_while_the_link_was_down_ends_the_command() -> None:
+    channel, request = asking()
+    channel.give(TakenOver(), SignReplied(request.sign_request_id, "signer", Declined("not today")))
+    ask_again(channel)
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.SIGN_REFUSED)]
+
+
+def test_another_request_than_the_suspended_one_withdraws_it() -> None:
+    """A reply to yesterday's bytes must never go to today's request."""
+    channel, request = asking()
+    take_over(channel)
+    missed(channel, Purpose.PROBE).calm()
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    assert channel.event("sign.withdrawn").data["sign_request_id"] == request.sign_request_id
+    channel.give(SignReplied(request.sign_request_id, "signer", Signed("tx_late", "")))
+    assert [e.code for e in channel.last if isinstance(e, RefuseReply)] == [Code.SIGN_REPLY_LATE]
+    assert not channel.sent(SendSignature)
+
+
+def test_a_request_that_expired_while_the_link_was_down_fails_the_command() -> None:
+    """awaiting_sign -> x, expired: nothing was signed, and nothing is pending after the probe."""
+    channel, _ = asking()
+    channel.give(TakenOver()).wait(channel.terms.sign_seconds + 1)
+    take_over(channel)
+    missed(channel, Purpose.PROBE)
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.SIGN_TIMEOUT)]
+
+
+# --- the peer's proposals ---------------------------------------------------------------------------------
+
+
+def test_each_kind_of_proposal_is_refused_once_after_a_take_over() -> None:
+    """A request that went to the dead socket would block the channel until the peer's timer ends it."""
+    channel = take_over(opened())
+    refused = [(request.tag, request.code) for request in channel.sent(Refuse)]
+    assert refused == [(tag, 4) for tag in (Tag.UPDATE_ACK, Tag.DEPOSIT_ACK, Tag.WITHDRAW_ACK, Tag.SHUTDOWN_ACK)]
+
+
+def test_nothing_is_triggered_or_signed_before_those_probes_are_answered() -> None:
+    """Rule 1: a probe that is open could void what comes between."""
+    channel = take_over(opened()).give(CommandDue(transfer()))
+    assert not channel.sent(AskTransfer)
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
+    assert not channel.questions()
+    assert channel.calm().sent(AskTransfer)
+
+
+def test_a_probe_that_finds_nothing_is_no_error_event() -> None:
+    """Operators watch `error.request`: what is expected must not appear there."""
+    assert "error.request" not in take_over(opened()).calm().events()
+
+
+def test_an_acknowledgement_the_node_called_void_may_still_be_co_signed() -> None:
+    """ack, signed -> conflict -> the peer shows the state: it is the payment we acknowledged, not a foreign one."""
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    channel.give(conflict()).calm()
+    channel.cosigned(offchain(2))
+    assert channel.event("transfer.received").data["amount"] == 7
+    assert channel.state.phase is Phase.OPEN
+    assert channel.state.given == ()
+
+
+# --- rules 4, 5, 8 and 9 ----------------------------------------------------------------------------------
+
+
+def test_a_conflict_that_crossed_our_signature_lets_nothing_be_signed_before_the_state_is_known() -> None:
+    """Rule 4: our reply may be on its way into another request of the same tag."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    assert channel.sent(AskState)
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    assert [request.tag for request in channel.sent(Refuse)] == [Tag.UPDATE_ACK]
+    assert not channel.questions()
+    channel.calm()
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    assert channel.questions()
+
+
+def test_a_conflict_that_crossed_our_signature_and_the_co_signed_state_is_a_success() -> None:
+    """The answer to that question is the evidence."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.answer(AskState, OffchainState(replace(offchain(2), signatures=("s", "t")), None))
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
+
+
+def test_conflicts_that_were_told_are_not_evidence_for_a_later_signature() -> None:
+    """Rule 5: only entries since the sign request count, else an old conflict would prove a payment void."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict()).calm().wait(1)
+    channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
+    take_over(channel)
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1),)))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.CONNECTION_LOST)]
+
+
+def test_conflicts_missed_before_the_signature_are_not_evidence_either() -> None:
+    """What the node's memory held at the take-over before is counted then."""
+    channel = take_over(opened())
+    channel.answer(AskHistory, History(((2, 1), (2, 1)))).calm()
+    proposed(channel, transfer(), Tag.UPDATE, offchain(2), moved(5))
+    take_over(channel)
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1), (2, 1))))
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.IN_DOUBT]
+
+
+def test_a_missed_conflict_is_retried_like_one_that_was_told() -> None:
+    """The node's memory holds one more than we know of: the payment is void, and is tried again."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    take_over(channel)
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1),)))
+    assert not channel.outcomes()
+    assert channel.calm().wait(1).sent(AskTransfer)
+    assert channel.state.operation is not None
+    assert [held.hash for held in channel.state.operation.handed_over] == [offchain(2).hash]
+
+
+def test_after_a_conflict_that_followed_our_signature_the_next_command_waits_a_moment() -> None:
+    """Rule 8: while the peer's client is away each one fails in some milliseconds and would burn the backlog."""
+    channel = proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.calm().give(CommandDue(transfer(6, "t-2")))
+    assert not channel.sent(AskTransfer)
+    assert channel.wait(0.2).sent(AskTransfer)
+
+
+def test_a_conflict_of_a_higher_round_requires_recovery_even_when_nothing_of_ours_is_out() -> None:
+    """Rule 9: the peer holds a co-signed state we lack."""
+    channel = opened().give(conflict(1, round_=2))
+    assert channel.event("alarm.recovery_required").data["signed_tx"] == create().text
+
+
+# --- checkpoint and resolve -------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_settles_what_is_in_doubt() -> None:
+    """Rule 10: another state of that round is co-signed, so the doubtful one can never count."""
+    channel = doubtful()
+    assert next_in_line(channel.state) == "checkpoint"
+    channel.give(CommandDue(checkpoint())).wait(1)
+    assert [sent.amount for sent in channel.sent(AskTransfer)] == [0]
+    channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0)).sign().cosigned(offchain(2, "zero"))
+    assert [(e.command_id, e.outcome, e.code) for e in channel.outcomes()] == [
+        ("t-1", Outcome.FAILED, Code.SUPERSEDED),
+        ("c-1", Outcome.SUCCEEDED, None),
+    ]
+    assert (channel.state.initiator_balance, channel.state.responder_balance) == (1000, 500)
+    assert channel.state.operation is None
+    assert channel.state.parked is None
+
+
+def test_a_checkpoint_that_finds_the_doubtful_state_co_signed_lets_it_succeed() -> None:
+    """The evidence came while the checkpoint was on its way: the payment happened, and only that."""
+    channel = doubtful().give(CommandDue(checkpoint())).wait(1)
+    channel.cosigned(offchain(2))
+    assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [("t-1", Outcome.SUCCEEDED)]
+    assert channel.state.initiator_balance == 995
+
+
+def test_a_checkpoint_that_ends_without_a_state_leaves_the_doubt_as_it_was() -> None:
+    channel = doubtful(opened(conflict_retries=0)).give(CommandDue(checkpoint())).wait(1).give(conflict())
+    assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [("c-1", Outcome.FAILED)]
+    assert channel.state.operation is not None
+    assert (channel.state.operation.command.command_id, channel.state.operation.stage) == ("t-1", Stage.IN_DOUBT)
+
+
+def test_a_checkpoint_goes_past_a_command_that_waits_for_an_exposure() -> None:
+    """It is what clears the exposure; afterwards the waiting command runs."""
+    channel = proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.calm().wait(1).give(CommandDue(deposit()))
+    assert "command.waiting" in channel.events()
+    assert not channel.wait(30).sent(AskDeposit)
+    channel.give(CommandDue(checkpoint()))
+    channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0)).sign().cosigned(offchain(2, "zero"))
+    assert channel.sent(AskDeposit)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+def test_an_operator_may_settle_a_doubt_and_is_named_for_it(outcome: str) -> None:
+    channel = doubtful().give(resolve(outcome))
+    target, answer = channel.outcomes()
+    assert (target.command_id, target.outcome.value, target.data["resolved_by"]) == ("t-1", outcome, "olga")
+    assert (answer.command_id, answer.outcome) == ("r-1", Outcome.SUCCEEDED)
+    assert channel.event("audit.resolved").data["by"] == "olga"
+    assert channel.state.operation is None
+
+
+def test_a_doubt_that_a_checkpoint_went_past_may_be_settled_too() -> None:
+    """The checkpoint goes on."""
+    channel = doubtful().give(CommandDue(checkpoint())).give(resolve())
+    assert [e.command_id for e in channel.outcomes()] == ["t-1", "r-1"]
+    assert channel.state.operation is not None
+    assert channel.state.operation.command.command_id == "c-1"
+    assert channel.state.parked is None
+
+
+def test_what_is_not_in_doubt_cannot_be_settled_by_anybody() -> None:
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(resolve())
+    assert [(e.command_id, e.outcome, e.code) for e in channel.outcomes()] == [("r-1", Outcome.FAILED, Code.SUPERSEDED)]
+    assert channel.cosigned(offchain(2)).outcomes()[0].outcome is Outcome.SUCCEEDED
+
+
+# --- exposure on chain ------------------------------------------------------------------------------------
+
+EXPOSED = replace(transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=opened().terms.own), nonce=7, ttl=500)
+
+
+def exposed() -> Channel:
+    """A deposit that was signed by both and then refused: it may be on its way to the chain."""
+    channel = proposed(opened(), deposit(), Tag.DEPOSIT, EXPOSED, None).give(conflict(5)).calm()
+    return channel.wait(1)
+
+
+def test_the_next_on_chain_command_waits_until_the_earlier_transaction_is_dead() -> None:
+    """Two deposits could both be mined otherwise."""
+    channel = exposed().give(CommandDue(deposit(name="d-2")))
+    assert not channel.wait(60).sent(AskDeposit)
+    channel.give(ChainSeen(height=500, nonce=6))
+    assert not channel.sent(AskDeposit)
+    channel.give(ChainSeen(height=501, nonce=6))
+    assert channel.event("command.exposure_cleared").data["height"] == 501
+    assert channel.sent(AskDeposit)
+
+
+def test_a_used_nonce_clears_the_exposure() -> None:
+    channel = exposed().give(ChainSeen(height=10, nonce=7))
+    assert not channel.state.exposures
+
+
+def test_the_author_may_allow_an_exposed_channel() -> None:
+    channel = exposed().give(CommandDue(deposit(name="d-2", allow_exposed=True)))
+    assert channel.sent(AskDeposit)
+
+
+def test_an_abandoned_deposit_that_is_mined_corrects_its_outcome() -> None:
+    """The books said failed: whoever keeps them must learn."""
+    channel = exposed().give(ChainReported(transaction=EXPOSED, info="channel_changed"))
+    assert channel.event("command.outcome_corrected").data["outcome"] == "succeeded"
+    assert "alarm.abandoned_state_used" in channel.events()
+    assert not channel.state.exposures
+
+
+def test_a_transaction_on_its_way_to_the_chain_clears_nothing() -> None:
+    """`deposit_signed` means pushed, not mined (observed)."""
+    assert exposed().give(ChainReported(transaction=EXPOSED, info="deposit_signed")).state.exposures
+
+
+# --- the credential, the node's garbage, a second client --------------------------------------------------
+
+
+def refused_credential(channel: Channel) -> Channel:
+    channel.give(LinkUp(resumed=True, presented=fingerprint(FSM)))
+    channel.give(RequestRefused(request_id=None, codes=(3, 1016), reasons=("bad_fsm_id",)))
+    return channel.give(LinkDown(1000, ""))
+
+
+def test_a_refused_credential_makes_the_next_attach_show_the_one_before() -> None:
+    """S1: a try that was refused may have been one whose new credential never reached us."""
+    channel = opened().give(LinkDown(1006, ""))
+    assert refused_credential(channel).state.uses_previous
+    assert not refused_credential(channel).state.uses_previous, "and then the newest again"
+    refused_credential(channel).give(LinkUp(resumed=True, presented="")).info("fsm_up", fsm_id=FSM)
+    assert not channel.state.uses_previous
+
+
+def rejected(channel: Channel, count: int) -> Channel:
+    return channel.give(*[FrameRejected(reason="no JSON", raw="{") for _ in range(count)])
+
+
+def test_five_bad_frames_in_a_minute_force_a_new_socket() -> None:
+    channel = rejected(opened(), 4)
+    assert not [effect for effect in channel.last if isinstance(effect, Reconnect)]
+    assert [effect for effect in rejected(channel, 1).last if isinstance(effect, Reconnect)]
+    assert not [effect for effect in rejected(channel.wait(61), 4).last if isinstance(effect, Reconnect)]
+
+
+def test_bad_frames_spread_over_time_force_nothing() -> None:
+    channel = opened()
+    for _ in range(12):
+        rejected(channel, 1).wait(20)
+        assert not [effect for effect in channel.last if isinstance(effect, Reconnect)]
+
+
+def test_a_node_that_cannot_be_understood_over_three_sockets_is_given_up() -> None:
+    """The channel halts loudly with what its owner needs, instead of guessing."""
+    channel = rejected(opened(), 15)
+    assert channel.state.phase is Phase.LOST
+    assert "alarm.recovery_required" in channel.events()
+
+
+def drop(channel: Channel) -> Channel:
+    channel.give(LinkDown(1006, ""))
+    return channel
+
+
+def attach(channel: Channel) -> Channel:
+    channel.give(LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=FSM)
+    return channel.answer(AskState, OffchainState(channel.state.cosigned, None)).calm()
+
+
+def test_a_socket_that_is_torn_away_three_times_in_a_minute_is_not_fought_for() -> None:
+    """Two clients with the right credential throw each other out for ever."""
+    channel = drop(opened()).wait(5)
+    attach(channel).wait(5)
+    attach(drop(channel)).wait(5)
+    drop(channel)
+    assert channel.event("alarm.owner_conflict")
+    assert channel.state.quiet_until == channel.now + 60
+
+
+def test_sockets_lost_now_and_then_are_attached_again_at_once() -> None:
+    channel = opened()
+    for _ in range(5):
+        attach(drop(channel)).wait(40)
+    assert "alarm.owner_conflict" not in [f"{e.family}.{e.name}" for e in channel.all if isinstance(e, Publish)]
+
+
+# --- the rescue kit ---------------------------------------------------------------------------------------
+
+
+def test_an_idle_channel_gets_the_proof_of_each_state() -> None:
+    """A killed node loses the channel; the state and its proof close it on chain."""
+    channel = opened().wait(1.1)
+    assert channel.sent(AskProof)
+    channel.answer(AskProof, Proof("pi_1"))
+    assert channel.state.proven is not None
+    assert (channel.state.proven.round, channel.state.proven.poi) == (1, "pi_1")
+    assert not channel.wait(30).sent(AskProof)
+
+
+def test_a_proof_of_a_state_that_has_passed_is_not_taken_for_the_latest() -> None:
+    channel = opened().wait(1.1)
+    channel.give(CommandDue(transfer())).requested(Tag.UPDATE, offchain(2), moved(5)).sign()
+    channel.wait(0.1).cosigned(offchain(2)).answer(AskProof, Proof("pi_1"))
+    assert channel.state.proven is None
+    assert channel.wait(1.1).sent(AskProof)
+
+
+def test_under_load_the_proof_is_asked_for_every_so_many_rounds() -> None:
+    """Payments do not wait for it, and it is never far behind."""
+    channel, asked = opened(proof_rounds=3), 0
+    for number in range(2, 10):
+        name = f"t{number}"
+        tx = offchain(number, name)
+        proposed(channel, transfer(1, name), Tag.UPDATE, tx, moved(1)).cosigned(tx)
+        if channel.sent(AskProof):
+            asked += 1
+            channel.answer(AskProof, Proof(f"pi_{number}"))
+    assert asked == 3
+
+
+def test_the_alarm_of_a_lost_channel_carries_the_kit() -> None:
+    channel = opened().wait(1.1).answer(AskProof, Proof("pi_1"))
+    data = rejected(channel, 15).event("alarm.recovery_required").data
+    assert (data["proven_round"], data["poi"], data["proven_signed_tx"]) == (1, "pi_1", create().text)
+
+
+def test_a_node_that_gives_no_proof_is_not_asked_again_and_again() -> None:
+    channel = opened().wait(1.1).answer(AskProof, OtherAnswer("{}"))
+    assert not channel.wait(50).sent(AskProof)
+    assert channel.wait(20).sent(AskProof)
+
+
+def test_the_oldest_dialect_has_no_proofs() -> None:
+    assert not opened(dialect=Dialect.LEGACY_SEED).wait(5).sent(AskProof)
+
+
+def test_what_is_stored_is_what_was_known() -> None:
+    """A restart continues with the suspended request, the doubt and the proof."""
+    channel, request = asking()
+    channel.give(TakenOver(), SignReplied(request.sign_request_id, "signer", Signed("tx_signed", "00")))
+    assert decode(encode(channel.state)) == channel.state
+    other = doubtful().give(CommandDue(checkpoint()))
+    assert decode(encode(other.state)) == other.state
+    assert other.state.attachment is Attachment.READY
+    assert [e for e in other.all if isinstance(e, Conclude)]
