@@ -31,6 +31,7 @@ from bridge.channel.input import (
     SignReplied,
     TakenOver,
     Ticked,
+    Withheld,
 )
 from bridge.channel.operation import next_in_line
 from bridge.channel.request import NodeRequest
@@ -80,7 +81,7 @@ class Asked:
     row: InboxRow
 
 
-Item = Replied | Text | LineGrew | Asked | ChainSeen | LinkUp | LinkDown | LinkFailed
+Item = Replied | Text | LineGrew | Asked | Withheld | ChainSeen | LinkUp | LinkDown | LinkFailed
 
 
 class Worker:
@@ -227,7 +228,7 @@ class Worker:
                 await self._decide(item)
                 self._is_losing = False
                 self._tell_moved()
-            case LinkUp() | LinkFailed() | ChainSeen():
+            case LinkUp() | LinkFailed() | Withheld() | ChainSeen():
                 await self._decide(item)
 
     async def _take_line(self) -> None:
@@ -291,6 +292,9 @@ class Worker:
     async def _perform(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             match effect:
+                case Send(request, not_after) if not_after is not None and self._clock() >= not_after:
+                    log.warning("signature_withheld", extra={"channel": self.terms.name})
+                    self._items.put_nowait(Withheld(request.request_id))
                 case Send(request):
                     await self._send(request)
                 case Reconnect(reason):

@@ -20,6 +20,11 @@ class Send:
     """Write a frame to the node. A crash before it loses it; the state says what to ask afterwards."""
 
     request: NodeRequest
+    not_after: float | None = None
+    """An acknowledgement given late splits the channel for ever: past this instant `Withheld` is the input instead.
+
+    The step was in time; the disk may not have been.
+    """
 
 
 @dataclass(frozen=True, slots=True)

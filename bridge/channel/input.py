@@ -263,6 +263,13 @@ class ResolveDue:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """A signature that was to be sent by a deadline and was not: it reached nobody."""
+
+    request_id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
 class ChainSeen:
     """What the chain says by itself: its height, and the nonce of our account's latest transaction in a block."""
 
@@ -285,6 +292,7 @@ Input = (
     | CommandDue
     | QueryDue
     | ResolveDue
+    | Withheld
     | ChainSeen
     | SignReplied
     | Ticked

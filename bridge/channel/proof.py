@@ -47,4 +47,6 @@ def keep_proof(turn: Turn, asked: Asked, proof: Proof) -> Turn:
     cosigned = turn.state.cosigned
     if cosigned is None or turn.state.cosigned_at > asked.since:
         return turn.set(proof_not_before=0.0)
-    return turn.set(proven=Proven(turn.state.round, cosigned.text, proof.poi), proof_not_before=0.0)
+    proven = Proven(turn.state.round, cosigned.text, proof.poi)
+    turn = turn.set(proven=proven, proof_not_before=0.0)
+    return turn.publish("info", "proof", round=proven.round, tx_hash=cosigned.hash, poi=proven.poi)

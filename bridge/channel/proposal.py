@@ -125,6 +125,20 @@ def settle(turn: Turn, transaction: Transaction) -> Turn:
     )
 
 
+def withhold(turn: Turn) -> Turn:
+    """Our signature was not sent in time and reached nobody: the answer is no."""
+    settling = turn.state.settling
+    if settling is None:
+        return turn
+    turn = turn.set(settling=None).publish(
+        "sign", "withheld", tag=settling.tag.value, tx_hash=settling.transaction.hash, sentence=_WITHHELD
+    )
+    return refuse_node(turn, settling.tag, BUSY)
+
+
+_WITHHELD = "the signature came in time and was stored too late: it was not sent"
+
+
 def find_signed(state: State, hash_: TransactionHash) -> Settling | None:
     """The acknowledgement of ours with these bytes, whether the node still works on it or called it void."""
     candidates = (*state.given, *(() if state.settling is None else (state.settling,)))

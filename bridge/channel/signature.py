@@ -208,7 +208,8 @@ def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Tur
         command_id=None if operation is None else CommandId(operation.command.command_id),
     )
     turn = close_request(turn, "forwarded", signer=author)
-    return turn.do(record).tell(lambda request_id: SendSignature(request_id, opened.tag, signed.signed_tx))
+    not_after = None if opened.cause == "command" else opened.deadline
+    return turn.do(record).tell(lambda request_id: SendSignature(request_id, opened.tag, signed.signed_tx), not_after)
 
 
 def count_bad_reply(turn: Turn, opened: OpenRequest, replied: SignReplied, bad: BadReply) -> Turn:

@@ -47,6 +47,7 @@ from bridge.channel.input import (
     TakenOver,
     Ticked,
     Unhandled,
+    Withheld,
 )
 from bridge.channel.loss import split
 from bridge.channel.operation import advance, fail, is_busy, succeed, take
@@ -112,6 +113,8 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
             return query.begin(turn, asked)
         case ResolveDue():
             return resolution.resolve(turn, input_)
+        case Withheld():
+            return proposal.withhold(turn)
         case ChainSeen():
             return exposure.clear_by_chain(turn, input_)
         case SignReplied():

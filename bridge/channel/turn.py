@@ -49,10 +49,10 @@ class Turn:
         request_id = RequestId(self.state.next_request)
         return self.set(next_request=self.state.next_request + 1), build(request_id)
 
-    def tell(self, build: Callable[[RequestId], NodeRequest]) -> "Turn":
+    def tell(self, build: Callable[[RequestId], NodeRequest], not_after: float | None = None) -> "Turn":
         """Send a request whose answer settles nothing (a signed reply's `ok` proves nothing)."""
         turn, request = self.number(build)
-        return turn.do(Send(request))
+        return turn.do(Send(request, not_after))
 
     def conclude(self, ending: Conclude) -> "Turn":
         """End the operation in flight, or give its present standing when the outcome is `in_doubt`."""

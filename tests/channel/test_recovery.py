@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bridge.channel.command import Checkpoint, Resolve
-from bridge.channel.effect import Conclude, Publish, Reconnect, RefuseReply
+from bridge.channel.effect import Conclude, Publish, Reconnect, RefuseReply, Send
 from bridge.channel.identifier import fingerprint
 from bridge.channel.input import (
     BadReply,
@@ -27,6 +27,7 @@ from bridge.channel.input import (
     Signed,
     SignReplied,
     TakenOver,
+    Withheld,
 )
 from bridge.channel.operation import next_in_line
 from bridge.channel.request import (
@@ -210,6 +211,23 @@ def test_an_acknowledgement_the_node_called_void_may_still_be_co_signed() -> Non
     assert channel.event("transfer.received").data["amount"] == 7
     assert channel.state.phase is Phase.OPEN
     assert channel.state.given == ()
+
+
+def test_an_acknowledgement_that_was_stored_too_late_is_not_sent_and_refused() -> None:
+    """The reply came in time; the disk took until after the deadline."""
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    (sent,) = [effect for effect in channel.last if isinstance(effect, Send)]
+    assert sent.not_after == channel.now + channel.terms.acknowledge_seconds
+    channel.give(Withheld(sent.request.request_id))
+    assert [(request.tag, request.code) for request in channel.sent(Refuse)] == [(Tag.UPDATE_ACK, 4)]
+    assert channel.state.settling is None
+    assert channel.state.given == (), "it reached nobody"
+
+
+def test_a_signature_for_our_own_command_may_be_sent_late() -> None:
+    """Our own node waits longer, and nothing splits."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    assert [effect.not_after for effect in channel.last if isinstance(effect, Send)] == [None]
 
 
 # --- rules 4, 5, 8 and 9 ----------------------------------------------------------------------------------
