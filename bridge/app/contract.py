@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from bridge.channel.effect import (
+    Abandon,
     AskSignature,
     Conclude,
     Effect,
@@ -25,7 +26,7 @@ from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.channel.state import State, encode
 from bridge.channel.terms import Terms
 from bridge.errors import InvariantViolation
-from bridge.journal.record import Batch, EventRow, InboxRow, LedgerRow, NewOutbox
+from bridge.journal.record import Abandoned, Batch, EventRow, InboxRow, LedgerRow, NewOutbox
 from bridge.wire.envelope import Envelope, body_digest
 from bridge.wire.outgoing import event_envelope, sign_request_envelope
 from bridge.wire.result import refused_reply_envelope, result_envelopes
@@ -48,6 +49,7 @@ class Draft:
     outbox: list[NewOutbox] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     ledger: list[LedgerRow] = field(default_factory=list)
+    abandon: list[Abandoned] = field(default_factory=list)
     marks: list[tuple[CommandId, str, bytes | None]] = field(default_factory=list)
     fsm_id: FsmId | None = field(default=None, repr=False)
     reestablished: bool | None = None
@@ -80,6 +82,7 @@ class Contract:
             outbox=tuple(draft.outbox),
             events=tuple(draft.events),
             ledger=tuple(draft.ledger),
+            abandon=tuple(draft.abandon),
             fsm_id=draft.fsm_id,
             reestablished=draft.reestablished,
             cosigned=draft.cosigned,
@@ -98,6 +101,10 @@ class Contract:
                 draft.fsm_id, draft.reestablished = fsm_id, state.reestablished
             case KeepState(transaction):
                 draft.cosigned = (transaction.round or 0, transaction.text)
+            case Abandon():
+                draft.abandon.append(
+                    Abandoned(effect.round, effect.hash, effect.command_id, effect.evidence, effect.is_exposed)
+                )
             case RecordForward():
                 draft.ledger.append(self._ledger_row(effect, now))
             case AskSignature(request):
@@ -177,6 +184,7 @@ class Contract:
             command_id=record.command_id,
             tag=record.tag.value,
             signed_tx=record.signed_tx,
+            attempt=record.attempt,
             epoch=self._epoch,
             at=now,
         )

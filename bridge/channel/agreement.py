@@ -5,11 +5,12 @@ acknowledgement's, or one we had given up (observed: a refused signature can sti
 signed by somebody else with our key, or is older than what we know: then everything stops.
 """
 
-from bridge.channel.attempt import apply_moves, cosigned, void
-from bridge.channel.effect import KeepState
+from bridge.channel.attempt import apply_moves, cosigned, shift, void
+from bridge.channel.check import moves
+from bridge.channel.effect import Abandon, KeepState
 from bridge.channel.exposure import clear_by_state, tell_used
 from bridge.channel.loss import lose
-from bridge.channel.proposal import find_signed, settle
+from bridge.channel.proposal import FAMILIES, find_signed, settle
 from bridge.channel.request import AskBalances
 from bridge.channel.signature import close_request, drop_suspended
 from bridge.channel.state import Operation, Purpose, Stage
@@ -28,6 +29,35 @@ def adopt(turn: Turn, transaction: Transaction, raw: str = "") -> Turn:
     if held is not None and (round_ < turn.state.round or not _is_explained(turn, transaction)):
         return _stop_at_foreign(turn, transaction, raw)
     return _accept(turn, transaction, raw)
+
+
+def roll_back(turn: Turn, agreed: Transaction) -> Turn:
+    """Both sides came back to the state before the peer's latest proposal: his side had lost our acknowledgement.
+
+    Observed after a reestablish. What was told as received is told as reverted; the peer's client may hold the
+    state co-signed all the same, so it stays known.
+    """
+    given, before = turn.state.latest_given, turn.state.before
+    if given is None or before is None or agreed.hash != before.hash:
+        return turn
+    undone = given.transaction
+    evidence = "both sides agreed on the state before it"
+    turn = turn.do(Abandon(undone.round, undone.hash, None, evidence, is_exposed=True))
+    moved = moves(turn.terms, undone, given.updates)
+    if moved is not None:
+        turn = shift(turn, (-moved[0], -moved[1]))
+    turn = turn.set(
+        round=before.round or 0, cosigned=before, before=None, latest_given=None, given=(*turn.state.given, given)
+    ).do(KeepState(before))
+    return turn.publish(
+        FAMILIES[undone.kind][0],
+        "reverted",
+        round=undone.round,
+        tx_hash=undone.hash,
+        own_change=None if moved is None else -(moved[0] if turn.is_initiator else moved[1]),
+        own_balance=turn.own_balance,
+        sentence=evidence,
+    )
 
 
 def _is_explained(turn: Turn, transaction: Transaction) -> bool:
@@ -49,6 +79,8 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     turn = turn.set(
         round=round_,
         cosigned=transaction,
+        before=turn.state.cosigned,
+        latest_given=None,
         channel_id=turn.state.channel_id or transaction.channel_id,
         pause=0.0,
         pause_until=0.0,

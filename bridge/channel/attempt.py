@@ -7,7 +7,6 @@
 A timeout after a signature left us is never `failed`. The proofs are those of guarantees.md section 2.
 """
 
-from dataclasses import replace
 from hashlib import blake2b
 from typing import assert_never
 
@@ -22,7 +21,7 @@ from bridge.channel.input import (
     SignReplied,
     SignRequested,
 )
-from bridge.channel.operation import doubt, end_unknown, fail, never_delivered, succeed
+from bridge.channel.operation import abandon, doubt, end_unknown, fail, never_delivered, succeed
 from bridge.channel.request import Refuse, Tag
 from bridge.channel.signature import (
     BUSY,
@@ -102,11 +101,13 @@ def lapse(turn: Turn, opened: OpenRequest) -> Turn:
     return fail(turn, Code.SIGN_TIMEOUT, "no signer answered before the deadline")
 
 
-def void(turn: Turn, operation: Operation) -> Turn:
+def void(turn: Turn, operation: Operation, evidence: str = "", *, is_exposed: bool = True) -> Turn:
     """The attempt came to nothing: the command waits at the head of its line again.
 
-    If our signature was out by then it stays remembered: that very transaction may yet be co-signed.
+    If our signature was out by then it stays remembered: that very transaction may yet be co-signed. Unless the
+    node is known to have kept it to itself.
     """
+    turn = abandon(turn, operation, evidence, is_exposed=is_exposed)
     turn = pause(turn)
     return turn.set_operation(
         stage=Stage.JOURNALED,
@@ -115,7 +116,7 @@ def void(turn: Turn, operation: Operation) -> Turn:
         request_id=None,
         recheck_at=None,
         transaction=None,
-        signed_before=operation.handed_over,
+        signed_before=operation.handed_over if is_exposed else operation.signed_before,
     )
 
 
@@ -175,7 +176,7 @@ def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, code
     """
     retried = isinstance(operation.command, Transfer | Checkpoint) and conflicted.code in RETRIED_CODES
     if retried and operation.attempt <= turn.terms.conflict_retries:
-        return void(turn, operation)
+        return void(turn, operation, f"conflict {conflicted.code} at round {conflicted.round}")
     data = {"node_code": conflicted.code, "attempts": operation.attempt}
     if conflicted.code == ONCHAIN_CODE:
         return fail(turn, Code.ONCHAIN_REJECTED, "the chain refused the transaction", data=data)
@@ -253,6 +254,6 @@ def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
     if was_pending:
         if isinstance(operation.command, Transfer | Checkpoint):
             # The node still waited for it, so this signature reached nobody and exposes nothing.
-            return void(turn, replace(operation, stage=Stage.AWAITING_SIGN))
+            return void(turn, operation, "probe: it was still pending", is_exposed=False)
         return never_delivered(turn, Code.NOT_APPLIED, "the node never passed our signature on")
     return turn

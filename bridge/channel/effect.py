@@ -63,6 +63,20 @@ class RecordForward:
     signed_tx: str
     command_id: CommandId | None
     """None: the peer's proposal, or the opening."""
+    attempt: int = 0
+    """Of the command; 0 for what is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """The evidence that a forwarded signature comes to nothing here: only then may its round be signed again (I4)."""
+
+    round: int | None
+    hash: TransactionHash
+    command_id: CommandId | None
+    evidence: str
+    is_exposed: bool
+    """False only if the peer is known never to have had it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +147,15 @@ class Conclude:
 
 
 Effect = (
-    Send | Reconnect | Rest | KeepFsmId | KeepState | RecordForward | AskSignature | RefuseReply | Publish | Conclude
+    Send
+    | Reconnect
+    | Rest
+    | KeepFsmId
+    | KeepState
+    | RecordForward
+    | Abandon
+    | AskSignature
+    | RefuseReply
+    | Publish
+    | Conclude
 )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
-from bridge.channel.effect import Conclude, Send
+from bridge.channel.effect import Abandon, Conclude, Send
 from bridge.channel.exposure import is_waiting, tell_waiting
 from bridge.channel.identifier import Account, CommandId, RequestId, TransactionHash
 from bridge.channel.request import (
@@ -41,6 +41,8 @@ def take(turn: Turn, command: Command) -> Turn:
         code, sentence = over
         command_id = CommandId(command.command_id)
         return turn.conclude(Conclude(command_id, command, Outcome.FAILED, code, sentence, turn.state.round or None))
+    if turn.operation is not None:
+        turn = abandon(turn, turn.operation, "an operator's checkpoint goes past it")
     turn = turn.set(operation=Operation(command, since=turn.now), parked=turn.operation)
     reason = _refuse_early(turn, command)
     return turn if reason is None else fail(turn, *reason)
@@ -195,9 +197,19 @@ def succeed(turn: Turn, *, hash_: TransactionHash | None = None, data: dict[str,
     return _finish(turn, operation, Outcome.SUCCEEDED, hash_=hash_, data=data)
 
 
+def abandon(turn: Turn, operation: Operation, evidence: str, *, is_exposed: bool = True) -> Turn:
+    """Record why the attempt's signature comes to nothing, if it was forwarded: its round may be signed anew."""
+    held = operation.transaction
+    if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT) or held is None:
+        return turn
+    command_id = CommandId(operation.command.command_id)
+    return turn.do(Abandon(held.round, held.hash, command_id, evidence, is_exposed))
+
+
 def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None = None) -> Turn:
     """Definitely not executed. After our signature has left, the peer may still use it: that is exposure."""
     operation = _ending(turn)
+    turn = abandon(turn, operation, f"{code.value}: {sentence}")
     command_id = CommandId(operation.command.command_id)
     exposures = tuple(
         Exposure(command_id, held.round, held.hash, held.nonce, held.ttl, held.account)
@@ -210,6 +222,7 @@ def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None =
 
 def never_delivered(turn: Turn, code: Code, sentence: str) -> Turn:
     """Failed although we signed, but the node is known to have kept the signature to itself: no exposure."""
+    turn = abandon(turn, _ending(turn), "probe: it was still pending", is_exposed=False)
     return fail(turn.set_operation(stage=Stage.AWAITING_SIGN), code, sentence)
 
 

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from bridge.channel.attempt import shift
 from bridge.channel.check import check_frame, check_opening, check_proposal, moves
+from bridge.channel.effect import Abandon
 from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
 from bridge.channel.signature import (
@@ -108,6 +109,7 @@ def settle(turn: Turn, transaction: Transaction) -> Turn:
         turn = turn.set(settling=None)
     if settling.tag.is_opening:
         return turn
+    turn = turn.set(latest_given=settling)
     moved = moves(turn.terms, settling.transaction, settling.updates)
     if moved is not None:
         turn = shift(turn, moved)
@@ -130,6 +132,7 @@ def withhold(turn: Turn) -> Turn:
     settling = turn.state.settling
     if settling is None:
         return turn
+    turn = _abandon(turn, settling, "it was not sent in time", is_exposed=False)
     turn = turn.set(settling=None).publish(
         "sign", "withheld", tag=settling.tag.value, tx_hash=settling.transaction.hash, sentence=_WITHHELD
     )
@@ -137,6 +140,11 @@ def withhold(turn: Turn) -> Turn:
 
 
 _WITHHELD = "the signature came in time and was stored too late: it was not sent"
+
+
+def _abandon(turn: Turn, settling: Settling, evidence: str, *, is_exposed: bool) -> Turn:
+    signed = settling.transaction
+    return turn.do(Abandon(signed.round, signed.hash, None, evidence, is_exposed))
 
 
 def find_signed(state: State, hash_: TransactionHash) -> Settling | None:
@@ -150,9 +158,9 @@ def _is_past(settling: Settling, transaction: Transaction) -> bool:
     return (settling.transaction.round or 0) <= (transaction.round or 0)
 
 
-def forget(turn: Turn) -> Turn:
+def forget(turn: Turn, evidence: str) -> Turn:
     """What we signed for the peer is void, the node says. The peer may hold it co-signed: so it stays known."""
     settling = turn.state.settling
     if settling is None:
         return turn
-    return turn.set(settling=None, given=(*turn.state.given, settling))
+    return _abandon(turn, settling, evidence, is_exposed=True).set(settling=None, given=(*turn.state.given, settling))

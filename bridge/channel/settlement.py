@@ -6,7 +6,7 @@ refusing, the node's own memory is read, and what no evidence settles stays in d
 
 from functools import partial
 
-from bridge.channel.agreement import adopt
+from bridge.channel.agreement import adopt, roll_back
 from bridge.channel.attach import ask_state, reattached
 from bridge.channel.attempt import NO_SIGNATURE, probe, retry_or_fail
 from bridge.channel.check import OWN_TAGS
@@ -31,11 +31,12 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
     """Where the node stands, against where we left off: settle what was in flight, then go on."""
     if found.signed is None:
         return turn.do(Reconnect("the node answered no state"))
+    turn = roll_back(turn, found.signed) if purpose is Purpose.REESTABLISH else turn
     turn = adopt(turn, found.signed)
     if turn.state.phase is Phase.LOST or purpose is Purpose.CROSSED:
         return turn
     if purpose is not Purpose.RECHECK:
-        turn = forget(turn)
+        turn = forget(turn, f"the node stands at round {turn.state.round}")
     turn = _settle_operation(turn, found, purpose)
     if purpose is Purpose.RECHECK:
         return turn

@@ -206,6 +206,7 @@ def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Tur
         hash=opened.transaction.hash,
         signed_tx=signed.signed_tx,
         command_id=None if operation is None else CommandId(operation.command.command_id),
+        attempt=0 if operation is None else operation.attempt,
     )
     turn = close_request(turn, "forwarded", signer=author)
     not_after = None if opened.cause == "command" else opened.deadline

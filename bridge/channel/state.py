@@ -211,6 +211,9 @@ class State:
     given: tuple[Settling, ...] = ()
     """Acknowledgements of ours the node called void: the peer may hold them fully co-signed all the same."""
     asked: tuple[Asked, ...] = ()
+    latest_given: Settling | None = None
+    """The acknowledgement that made the latest state, and `before` the state before it: a reestablish can undo it."""
+    before: Transaction | None = None
     exposures: tuple[Exposure, ...] = ()
     conflicts: int = 0
     """Conflicts of this round this FSM has reported to us: later ones in its memory are those we missed."""

@@ -185,7 +185,7 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
     turn = turn.set(conflicts=turn.state.conflicts + (1 if conflicted.round == turn.state.round else 0))
     operation = turn.operation
     had_signed = turn.state.settling is not None or (operation is not None and operation.stage is Stage.SIGNED_SENT)
-    turn = proposal.forget(turn)
+    turn = proposal.forget(turn, f"conflict {conflicted.code} at round {conflicted.round}")
     if operation is not None:
         turn = attempt.conflict(turn, operation, conflicted)
     return _after_signature(turn) if had_signed else turn

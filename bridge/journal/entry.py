@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.errors import InvariantViolation
-from bridge.journal.record import Batch, EventRow, InboxRow, LedgerRow, NewOutbox, OutboxRow
+from bridge.journal.ledger import abandon, enter_signatures
+from bridge.journal.record import Batch, EventRow, InboxRow, NewOutbox, OutboxRow
 from bridge.journal.seal import Seal
 from bridge.wire.envelope import Envelope
 
@@ -20,10 +21,11 @@ def enter(connection: sqlite3.Connection, batch: Batch, seal: Seal, now: float) 
     """The whole batch. Returns its outbox rows with their ids."""
     if batch.channel is not None:
         _enter_channel(connection, batch.channel, batch, seal)
+        abandon(connection, batch.channel, batch.abandon)
     _enter_inbox(connection, batch.add_inbox)
     _mark_inbox(connection, batch.mark_inbox)
     _enter_events(connection, batch.events)
-    _enter_ledger(connection, batch.ledger)
+    enter_signatures(connection, batch.ledger)
     return tuple(_enter_outbox(connection, new, now) for new in batch.outbox)
 
 
@@ -74,14 +76,6 @@ def _enter_events(connection: sqlite3.Connection, rows: Iterable[EventRow]) -> N
             (row.channel, row.seq, row.event_id, row.routing_key, row.type, row.body, _write(row.headers), row.at)
             for row in rows
         ],
-    )
-
-
-def _enter_ledger(connection: sqlite3.Connection, rows: Iterable[LedgerRow]) -> None:
-    connection.executemany(
-        "INSERT INTO ledger (channel, round, hash, command_id, tag, signed_tx, epoch, at)"
-        " VALUES (:channel, :round, :hash, :command_id, :tag, :signed_tx, :epoch, :at)",
-        [dataclasses.asdict(row) for row in rows],
     )
 
 

@@ -19,6 +19,7 @@ from bridge.errors import JournalUnavailable, OwnerConflict
 from bridge.journal import lookup
 from bridge.journal.connection import Connections, connect, read_epoch
 from bridge.journal.entry import enter, erase_outbox
+from bridge.journal.ledger import prune_ledger, signatures
 from bridge.journal.owner import take
 from bridge.journal.prune import DEDUPE_SECONDS, PAGE, prune_events, prune_inbox
 from bridge.journal.record import Batch, ChannelRecord, EventRow, InboxRow, LedgerRow, OutboxRow
@@ -96,13 +97,15 @@ class Journal:
         await self.writer.do(partial(erase_outbox, ids=tuple(ids)))
 
     async def prune(self, before: float) -> int:
-        """Forget events and ended commands older than that (seconds since 1970); how many rows.
+        """Forget events, ended commands and settled signatures older than that (seconds since 1970); how many rows.
 
-        A command's id is kept for the dedupe memory of seven days whatever is asked, and while it has not ended.
+        A command's id is kept for the dedupe memory of seven days whatever is asked, and while it has not ended;
+        a signature until two rounds above its own are co-signed. The latest co-signed state is always kept.
         """
-        return await self._erase(prune_events, before) + await self._erase(
-            prune_inbox, min(before, self._clock() - DEDUPE_SECONDS)
-        )
+        ids_before = min(before, self._clock() - DEDUPE_SECONDS)
+        events = await self._erase(prune_events, before)
+        signed = await self._erase(partial(prune_ledger, most=PAGE), before)
+        return events + signed + await self._erase(prune_inbox, ids_before)
 
     async def _erase(self, page: Callable[[sqlite3.Connection, float], int], before: float) -> int:
         """Page by page: commits in between do not wait long."""
@@ -149,8 +152,8 @@ class Journal:
         return await self._ask(lookup.events, channel, first, last)
 
     async def ledger(self, channel: ChannelName) -> tuple[LedgerRow, ...]:
-        """Every signature handed to the node for this channel, in journal order. Never pruned."""
-        return await self._ask(lookup.ledger, channel)
+        """Every signature handed to the node for this channel and not pruned since, in journal order."""
+        return await self._ask(signatures, channel)
 
     async def _ask(
         self, question: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.journal.entry import read_properties
-from bridge.journal.record import ChannelRecord, EventRow, InboxRow, LedgerRow, OutboxRow
+from bridge.journal.record import ChannelRecord, EventRow, InboxRow, OutboxRow
 from bridge.journal.seal import Seal
 
 _COLUMNS = (
@@ -84,11 +84,3 @@ def events(connection: sqlite3.Connection, channel: ChannelName, first: int, las
         EventRow(channel, seq, event_id, routing_key, type_, body, json.loads(headers), at)
         for seq, event_id, routing_key, type_, body, headers, at in rows
     )
-
-
-def ledger(connection: sqlite3.Connection, channel: ChannelName) -> tuple[LedgerRow, ...]:
-    rows = connection.execute(
-        "SELECT channel, round, hash, command_id, tag, signed_tx, epoch, at FROM ledger WHERE channel=? ORDER BY id",
-        (channel,),
-    )
-    return tuple(LedgerRow(*row) for row in rows)

@@ -67,23 +67,47 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A signature that was handed to the node: what the peer may hold."""
+    """A signature that was handed to the node: what the peer may hold.
+
+    It lives until the node's evidence that it was abandoned is kept: so long no other may stand at its round.
+    """
 
     channel: ChannelName
     round: int | None
+    """None: a transaction without one, a shutdown."""
     hash: str
     command_id: str | None
+    """None: the peer's proposal, or the opening."""
     tag: str
     signed_tx: str
     epoch: int
     at: float
+    attempt: int = 0
+    """Which attempt of the command."""
+    abandoned_by: str | None = None
+    """The evidence, given by `Batch.abandon`; what is given here is not looked at."""
+    is_exposed: bool = False
+    """Whether the peer may still use it after that; as above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The node has said, or shown, that a signature we handed over comes to nothing at its side."""
+
+    round: int | None
+    hash: str
+    command_id: str | None
+    evidence: str
+    """What was seen, in words for whoever reads the ledger later: `conflict 2`, `probe: was pending`."""
+    is_exposed: bool
+    """False only if it is known that the peer never had it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Everything one step wants kept. Committed whole or not at all. Fields left None are not touched.
 
-    The fields from `state` to `cosigned` belong to `channel` and need it.
+    The fields from `state` to `abandon` belong to `channel` and need it.
     """
 
     channel: ChannelName | None = None
@@ -94,6 +118,8 @@ class Batch:
     reestablished: bool | None = None
     cosigned: tuple[int, str] | None = None
     """Round and signed transaction."""
+    abandon: tuple[Abandoned, ...] = ()
+    """Entered before `ledger`: it makes room for the signature that follows."""
     add_inbox: tuple[InboxRow, ...] = ()
     mark_inbox: tuple[tuple[CommandId, str, bytes | None], ...] = ()
     """Command, status, and the result's body if there is one; a body stored before is kept."""

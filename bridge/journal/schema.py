@@ -11,7 +11,9 @@ from bridge.errors import JournalUnavailable
 
 VERSION = 1
 
-# The two partial indexes keep the questions asked at every command small, however many commands have ended.
+# The two unique indexes of the ledger are the invariants I3 and I4: what would break them is not stored.
+# The two partial indexes of the inbox keep the questions asked at every command small, however many commands wait or
+# have ended; the first has the order of the line in it, an operator's checkpoint before all others.
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE channel (
@@ -24,7 +26,7 @@ CREATE TABLE inbox (
     kind TEXT NOT NULL, author TEXT NOT NULL, body_hash TEXT NOT NULL, body BLOB NOT NULL, reply_to TEXT,
     correlation_id TEXT, received_at REAL NOT NULL, status TEXT NOT NULL, outcome BLOB
 );
-CREATE INDEX inbox_line ON inbox (channel, position) WHERE status = 'journaled';
+CREATE INDEX inbox_line ON inbox (channel, kind = 'checkpoint' DESC, position) WHERE status = 'journaled';
 CREATE INDEX inbox_running ON inbox (channel, position) WHERE status IN ('running', 'in_doubt');
 CREATE INDEX inbox_age ON inbox (received_at);
 CREATE TABLE outbox (
@@ -38,9 +40,13 @@ CREATE TABLE event (
 CREATE INDEX event_age ON event (at);
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, round INTEGER, hash TEXT NOT NULL,
-    command_id TEXT, tag TEXT NOT NULL, signed_tx TEXT NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL
+    command_id TEXT, tag TEXT NOT NULL, signed_tx TEXT NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL,
+    attempt INTEGER NOT NULL, abandoned_by TEXT, is_exposed INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX ledger_round ON ledger (channel, round);
+CREATE INDEX ledger_age ON ledger (at);
+CREATE UNIQUE INDEX ledger_attempt ON ledger (command_id, attempt) WHERE command_id IS NOT NULL;
+CREATE UNIQUE INDEX ledger_live ON ledger (channel, round) WHERE round IS NOT NULL AND abandoned_by IS NULL;
 """
 
 MIGRATIONS: Mapping[int, str] = {0: TABLES}

@@ -1,7 +1,7 @@
 """One thread that writes, and the grouping that comes of it by itself.
 
-While one transaction is being made durable the next jobs gather; all of them share the next one. So a lone
-commit waits for nobody, and a hundred at once cost little more than one.
+While one transaction is being made durable the next jobs gather in the event loop; all of them share the next
+one. So a lone commit waits for nobody, and a hundred at once cost little more than one.
 
 After the first failed transaction nothing more is written: going on from memory would let an effect outrun its
 record. Only a job that is itself at fault (a value SQLite cannot hold) fails alone: one bad batch must not stop
@@ -10,11 +10,12 @@ the other channels.
 
 import asyncio
 import contextlib
-import queue
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from bridge.errors import BridgeError, InvariantViolation, JournalUnavailable
@@ -52,13 +53,14 @@ class Writer:
         self._connection = connection
         self._guard = guard
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = ThreadPoolExecutor(1, "journal-writer")
+        self._jobs: deque[_Waiting] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._is_closed = False
         self._failure: Exception | None = None
         self.transactions = 0
         """Durable transactions so far: fewer than jobs, when they gather."""
-        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
-        self._thread.start()
 
     def check(self) -> None:
         """Raises JournalUnavailable once a transaction has failed, and after `close`."""
@@ -76,41 +78,35 @@ class Writer:
         """
         self.check()
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Waiting(job, future))
+        self._jobs.append(_Waiting(job, future))
+        if self._idle.is_set():
+            self._idle.clear()
+            self._loop.call_soon(self._begin)  # whoever gives a job in this same turn of the loop shares it
         return await future
 
     async def close(self) -> None:
         """Ends after the jobs that were given. May be called twice."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        self._is_closed = True
+        await self._idle.wait()
+        await asyncio.to_thread(self._thread.shutdown)
+
+    # Callbacks and no task: what was given is written even when every task around it is cancelled.
+
+    def _begin(self) -> None:
+        group = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
+        committed = self._loop.run_in_executor(self._thread, self._commit, group)
+        committed.add_done_callback(partial(self._told, group))
+
+    def _told(self, group: list[_Waiting], committed: asyncio.Future[None]) -> None:
+        committed.result()
+        for waiting in group:
+            waiting.tell()
+        if self._jobs:
+            self._begin()
+        else:
+            self._idle.set()
 
     # --- in the writer's thread ---------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            group, is_open = self._gather()
-            if group:
-                self._commit(group)
-                # A loop that is closed has nobody left who waits.
-                with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(_tell, group)
-
-    def _gather(self) -> tuple[list[_Waiting], bool]:
-        """All jobs that wait, at least one; and whether more may come."""
-        group: list[_Waiting] = []
-        waiting = self._jobs.get()
-        while waiting is not None:
-            group.append(waiting)
-            if len(group) == GROUP:
-                return group, True
-            try:
-                waiting = self._jobs.get_nowait()
-            except queue.Empty:
-                return group, True
-        return group, False
 
     def _commit(self, group: list[_Waiting]) -> None:
         if self._failure is None:
@@ -147,11 +143,6 @@ class Writer:
         error = JournalUnavailable(f"the journal could not be written: {self._failure}")
         error.__cause__ = self._failure
         return error
-
-
-def _tell(group: list[_Waiting]) -> None:
-    for waiting in group:
-        waiting.tell()
 
 
 def _at_fault(error: Exception) -> InvariantViolation:

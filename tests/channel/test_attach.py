@@ -146,6 +146,15 @@ def test_a_signed_payment_the_node_never_got_is_tried_again() -> None:
     assert channel.wait(1).sent(AskTransfer)
 
 
+def test_a_signed_reply_is_not_sent_again_after_a_reconnect() -> None:
+    """signed_sent -> x, whatever is found: in several states a stray signed reply closes the channel."""
+    for half in (None, offchain(2, signatures=1)):
+        channel = drop(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+        reconnect(channel)
+        assert not found(channel, create(), half).sent(SendSignature)
+        assert not channel.wait(30).sent(SendSignature)
+
+
 def refused_probe(channel: Channel) -> Channel:
     return channel.give(RequestRefused(request_id=own_probe(channel), codes=(1018,), reasons=("not_allowed",)))
 

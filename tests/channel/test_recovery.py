@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from bridge.channel.command import Checkpoint, Resolve
-from bridge.channel.effect import Conclude, Publish, Reconnect, RefuseReply, Send
-from bridge.channel.identifier import fingerprint
+from bridge.channel.effect import Abandon, Conclude, Publish, Reconnect, RecordForward, RefuseReply, Send
+from bridge.channel.identifier import FsmId, fingerprint
 from bridge.channel.input import (
+    Accepted,
     BadReply,
     ChainReported,
     ChainSeen,
@@ -22,6 +23,7 @@ from bridge.channel.input import (
     OffchainState,
     OtherAnswer,
     Proof,
+    RequestAnswered,
     RequestRefused,
     ResolveDue,
     Signed,
@@ -294,6 +296,76 @@ def test_a_conflict_of_a_higher_round_requires_recovery_even_when_nothing_of_our
     """Rule 9: the peer holds a co-signed state we lack."""
     channel = opened().give(conflict(1, round_=2))
     assert channel.event("alarm.recovery_required").data["signed_tx"] == create().text
+
+
+# --- what was signed and came to nothing is on record -----------------------------------------------------
+
+
+def abandoned(channel: Channel) -> list[tuple[str, str | None, bool]]:
+    """Hash, command and exposure of each signature the step gave up."""
+    return [(e.hash, e.command_id, e.is_exposed) for e in channel.last if isinstance(e, Abandon)]
+
+
+def test_a_retried_attempt_is_abandoned_on_the_nodes_word() -> None:
+    """I4: a second signature for one round needs evidence against the first."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    assert abandoned(channel) == [(offchain(2).hash, "t-1", True)]
+
+
+def test_an_attempt_the_node_never_got_is_abandoned_and_exposes_nothing() -> None:
+    channel = take_over(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    probe = next(asked for asked in channel.state.asked if asked.purpose is Purpose.PROBE)
+    channel.give(RequestAnswered(request_id=probe.request_id, answer=Accepted()))
+    assert abandoned(channel) == [(offchain(2).hash, "t-1", False)]
+
+
+def test_a_checkpoint_abandons_the_doubtful_signature_before_its_own() -> None:
+    assert abandoned(doubtful().give(CommandDue(checkpoint()))) == [(offchain(2).hash, "t-1", True)]
+
+
+def test_an_acknowledgement_the_node_called_void_is_abandoned() -> None:
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    assert abandoned(channel.give(conflict())) == [(offchain(2).hash, None, True)]
+
+
+def test_success_abandons_nothing() -> None:
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).cosigned(offchain(2))
+    assert abandoned(channel) == []
+
+
+def test_each_forwarded_signature_names_its_attempt() -> None:
+    """I3: one delivered signature for a command and attempt."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict()).calm().wait(1)
+    channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
+    assert [e.attempt for e in channel.all if isinstance(e, RecordForward) and e.command_id == "t-1"] == [1, 2]
+
+
+def reestablish(channel: Channel, agreed: Transaction) -> Channel:
+    """The node was restarted: both sides come back and agree on a state."""
+    channel.give(LinkDown(1001, ""), LinkUp(resumed=True, presented=fingerprint(FSM)))
+    channel.info("fsm_up", fsm_id=FsmId("ba_new")).info("channel_reestablished").info("open")
+    return channel.answer(AskState, OffchainState(agreed, None)).calm()
+
+
+def test_a_payment_of_the_peer_that_a_reestablish_undid_is_told_as_reverted() -> None:
+    """Observed: an update in flight is rolled back although the peer's client has co-signed it."""
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    channel.cosigned(offchain(2))
+    before = channel.state.initiator_balance
+    reestablish(channel, create())
+    assert channel.event("transfer.reverted").data["tx_hash"] == offchain(2).hash
+    assert (channel.state.phase, channel.state.round) == (Phase.OPEN, 1)
+    assert before is not None
+    assert channel.state.initiator_balance == before - 7
+    channel.cosigned(offchain(2))
+    assert channel.event("transfer.received"), "the peer may hold it all the same"
+
+
+def test_a_payment_of_ours_that_was_told_as_succeeded_is_never_undone_in_silence() -> None:
+    """Both sides had it; a node that has lost it must not be built upon."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).cosigned(offchain(2))
+    reestablish(channel, create())
+    assert "alarm.foreign_state" in channel.events()
 
 
 # --- checkpoint and resolve -------------------------------------------------------------------------------

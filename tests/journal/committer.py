@@ -31,7 +31,7 @@ async def commit(directory: Path, run: str) -> None:
                     add_inbox=(command(name, channel),),
                     outbox=(NewOutbox(channel, envelope(name.encode())),),
                     events=(event(number, channel),),
-                    ledger=(replace(ledger_row(name), channel=channel),),
+                    ledger=(replace(ledger_row(name), channel=channel, round=number, command_id=name),),
                 )
                 await journal.commit(batch)
                 print(name, flush=True)

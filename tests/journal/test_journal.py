@@ -24,7 +24,6 @@ from tests.journal.given import (
     command,
     envelope,
     event,
-    ledger_row,
     open_journal,
 )
 
@@ -189,7 +188,7 @@ async def test_backlog_counts_what_waits(tmp_path: Path) -> None:
         assert await journal.backlog() == {ACME: 2, BETA: 1}
 
 
-# --- outbox, events, ledger ----------------------------------------------------------------------------------
+# --- outbox, events ----------------------------------------------------------------------------------
 
 
 async def test_a_commit_returns_its_own_outbox_rows_as_they_are_kept(tmp_path: Path) -> None:
@@ -240,25 +239,11 @@ async def test_a_number_is_given_to_one_event_only(tmp_path: Path) -> None:
         assert await journal.events(ACME, 1, 9) == (event(1),)
 
 
-async def test_the_ledger_is_kept_in_order_and_whole(tmp_path: Path) -> None:
-    """What the peer may hold against us: the same round, even the same hash, may stand in it more than once."""
-    rows = (
-        ledger_row("h1"),
-        ledger_row("h2"),
-        ledger_row("h1"),
-        replace(ledger_row("h3"), round=None, command_id=None),
-    )
-    async with open_journal(tmp_path) as journal:
-        await journal.commit(Batch(ledger=rows[:2]))
-        await journal.commit(Batch(ledger=(*rows[2:], replace(ledger_row("h4"), channel=BETA))))
-        assert await journal.ledger(ACME) == rows
-
-
 # --- pruning ----------------------------------------------------------------------------------------------
 
 
 async def test_pruning_forgets_old_events_and_old_ended_commands(tmp_path: Path) -> None:
-    """G6: the disk is bounded. What has not ended, and outbox and ledger, are never pruned."""
+    """G6: the disk is bounded. What has not ended, and the outbox, are never pruned."""
     clock = Clock()
     old = clock.now - DEDUPE_SECONDS - 100
     states = ["journaled", "running", "in_doubt", "succeeded", "failed"]
@@ -268,7 +253,6 @@ async def test_pruning_forgets_old_events_and_old_ended_commands(tmp_path: Path)
                 add_inbox=tuple(command(state, status=state, at=old) for state in states),
                 events=(event(1, at=old), event(2, at=clock.now)),
                 outbox=(NewOutbox("a", envelope()),),
-                ledger=(replace(ledger_row("h1"), at=old),),
             )
         )
         assert await journal.prune(clock.now - DEDUPE_SECONDS) == 3
@@ -280,7 +264,7 @@ async def test_pruning_forgets_old_events_and_old_ended_commands(tmp_path: Path)
             False,
         ]
         assert await journal.events(ACME, 1, 9) == (event(2, at=clock.now),)
-        assert (await journal.outbox_depth())[0] == len(await journal.ledger(ACME)) == 1
+        assert (await journal.outbox_depth())[0] == 1
 
 
 async def test_an_id_is_remembered_for_seven_days_whatever_is_pruned(tmp_path: Path) -> None:

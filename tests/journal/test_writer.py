@@ -52,6 +52,27 @@ async def test_commits_that_gather_share_one_transaction(journal: Journal) -> No
     assert await journal.backlog() == {ACME: 100}
 
 
+async def test_commits_of_one_turn_of_the_loop_share_one_transaction(journal: Journal) -> None:
+    """Channels that are woken by the same thing need not wait for one another's flush."""
+    before = journal.writer.transactions
+    await asyncio.gather(*(journal.commit(Batch(add_inbox=(command(str(n)),))) for n in range(10)))
+    assert journal.writer.transactions - before == 1
+
+
+async def test_a_job_whose_every_caller_is_gone_is_written(tmp_path: Path) -> None:
+    """A stop cancels all tasks: what was handed over before that is in the journal all the same."""
+    async with open_journal(tmp_path) as journal:
+        release, holder = await hold(journal)
+        commit = asyncio.create_task(journal.commit(Batch(ACME, b"state")))
+        await asyncio.sleep(0)
+        for task in (holder, commit):
+            task.cancel()
+        await asyncio.wait((holder, commit))
+        release.set()
+    async with open_journal(tmp_path) as journal:
+        assert await journal.load(ACME) is not None
+
+
 async def test_a_group_is_bounded(journal: Journal) -> None:
     """The first of a flood does not wait until the flood is over."""
     release, holder = await hold(journal)

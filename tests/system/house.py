@@ -89,6 +89,8 @@ class House:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     client: BusClient | None = None
     running: asyncio.Task[None] | None = None
+    background: asyncio.Task[None] | None = None
+    """A task of the test's own, ended with the house."""
 
     def config(self) -> Config:
         nodes = {
@@ -242,7 +244,11 @@ async def house(
             await stack.enter_async_context(_signers(made))
         await made.start_bridge()
         stack.push_async_callback(made.stop_bridge)
-        yield made
+        try:
+            yield made
+        finally:
+            if made.background is not None:
+                made.background.cancel()
 
 
 async def _remove(url: str, topology: Topology) -> None:

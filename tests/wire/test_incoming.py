@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.channel.command import MAX_INFO_BYTES, Deposit, Message, Query, Shutdown, Transfer, Withdraw
+from bridge.channel.command import (
+    MAX_INFO_BYTES,
+    Checkpoint,
+    Deposit,
+    Message,
+    Query,
+    Resolve,
+    Shutdown,
+    Transfer,
+    Withdraw,
+)
 from bridge.errors import BodyError, Code
 from bridge.wire.envelope import Received
 from bridge.wire.incoming import (
@@ -74,6 +84,8 @@ def patch(text: str, body: Mapping[str, Any] = DEPOSIT) -> bytes:
         ("withdraw", {**DEPOSIT, "fee": "20000", "expires_at": "2026-01-02T04:04:05+01:00"}, Withdraw),
         ("message", MESSAGE, Message),
         ("shutdown", HEAD, Shutdown),
+        ("checkpoint", HEAD, Checkpoint),
+        ("resolve", {**HEAD, "target": "c-0", "outcome": "failed", "reason": "seen on chain"}, Resolve),
         ("query", {**HEAD, "what": "balances"}, Query),
     ],
 )
@@ -82,6 +94,12 @@ def test_each_command_is_read_from_its_body(kind: str, body: Mapping[str, Any], 
     channel, command = read(write(body, f"acme-7.{kind}"))
     assert (channel, type(command)) == ("acme-7", model)
     assert command.command_id == "c-1"
+
+
+def test_amount_of_many_digits_is_kept_to_the_last() -> None:
+    """A float holds 15 digits; ten coins have 19."""
+    for amount in (12345678901234567890123456, "12345678901234567890123456"):
+        assert read(write({**TRANSFER, "amount": amount}))[1].amount == 12345678901234567890123456
 
 
 def test_amount_as_integer_and_as_digits_is_the_same() -> None:
