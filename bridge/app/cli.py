@@ -18,17 +18,20 @@ from rich.console import Console
 from rich.table import Table
 
 from bridge import __version__
-from bridge.app import busclient, deployment, service, telemetry
+from bridge.app import busclient, deployment, rescue, service, telemetry
 from bridge.app import config as configuration
 from bridge.app import signer as signing
 from bridge.app.clock import SteadyClock
 from bridge.broker import topology as bus
 from bridge.broker.connection import Connection
+from bridge.channel.identifier import ChannelName
 from bridge.errors import BrokerRefused, BrokerUnavailable, ConfigInvalid, JournalUnavailable, OwnerConflict
 from bridge.signing.key import generate, load_keys
 from bridge.signing.signer import Signer
-from bridge.sim.server import Options
-from bridge.sim.server import serve as serve_node
+from bridge.sim import scenario as scenarios
+from bridge.sim.fault import Fault, Pause
+from bridge.sim.program import Options
+from bridge.sim.program import serve as serve_node
 
 app = typer.Typer(
     help="Joins aeternity state channels to RabbitMQ: commands in, sign requests and events out.",
@@ -121,6 +124,17 @@ def signer(config: ConfigPath = None) -> None:
         _run(signing.serve(signing.SignerService(loaded.prefix, made, loaded.broker_urls())))
 
 
+@app.command("rescue")
+def show_rescue_kit(
+    channel: Annotated[str, typer.Argument(help="The channel's name in the configuration.")],
+    config: ConfigPath = None,
+) -> None:
+    """Print what it takes to close a channel on chain without its node, from the journal; also while a bridge runs."""
+    with _exits():
+        loaded = _load(config)
+        out.print_json(json.dumps(rescue.kit(Path(loaded.data_dir), ChannelName(channel))))
+
+
 @app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
@@ -128,10 +142,30 @@ def simulate(
     network_id: Annotated[str, typer.Option(help="The network whose signatures count.")] = "ae_dev",
     state_dir: Annotated[Path | None, typer.Option(help="Where channels survive a stop in order.")] = None,
     port_file: Annotated[Path | None, typer.Option(help="Written with the port once it listens.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Take faults over HTTP here, on loopback; 0: any.")] = None,
+    control_file: Annotated[Path | None, typer.Option(help="Written with the control port once it listens.")] = None,
+    scenario: Annotated[Path | None, typer.Option(help="Faults as a list, TOML or JSON, to play.")] = None,
 ) -> None:
     """Run the simulated node: both parties, both dialects, no real coins."""
     telemetry.set_up("INFO", "console")
-    _run(serve_node(Options(host=host, port=port, network_id=network_id, state_dir=state_dir, port_file=port_file)))
+    options = Options(
+        host=host,
+        port=port,
+        network_id=network_id,
+        state_dir=state_dir,
+        port_file=port_file,
+        control_port=control_port,
+        control_file=control_file,
+        steps=() if scenario is None else _read_scenario(scenario),
+    )
+    _run(serve_node(options))
+
+
+def _read_scenario(path: Path) -> tuple[Fault | Pause, ...]:
+    try:
+        return tuple(scenarios.read(path))
+    except scenarios.ScenarioInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--scenario") from error
 
 
 @app.command()

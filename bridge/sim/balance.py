@@ -1,20 +1,11 @@
-"""What a channel's state holds: who has how much, and the texts a node shows of it.
-
-Pure. A state hash here is a hash over channel and balances, not the root of a Patricia tree: equal balances give
-equal bytes, which is what a bridge can observe of it. Trees and proofs are well-formed and opaque in the same way.
-"""
+"""What a channel's state holds: who has how much, and what an update changes. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bridge.channel.identifier import Account, ChannelId
+from bridge.channel.identifier import Account
 from bridge.channel.terms import Role
 from bridge.channel.transaction import Update
-from bridge.wire import encoding, rlp
-from bridge.wire.signature import blake2b
-
-POI_TAG, TREES_TAG, CALLS_TAG = 60, 61, 62
-"""Object tags of the proofs and trees; nobody but the simulated node reads behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +62,3 @@ def _moved(update: Update, sign: int) -> int:
     """A deposit names only who pays and raises his balance; a withdrawal only who takes and lowers it."""
     amount = update.amount or 0
     return amount * (sign if update.op == "OffChainTransfer" else -sign)
-
-
-def state_hash(channel_id: ChannelId, balances: Balances) -> bytes:
-    amounts = rlp.encode([_integer(balances.initiator), _integer(balances.responder)])
-    return blake2b(encoding.decode(channel_id, "ch") + amounts)
-
-
-def trees(parties: Parties, balances: Balances) -> str:
-    """All accounts of the state, `ss_…`."""
-    return encoding.encode("ss", _tree(TREES_TAG, (Role.INITIATOR, Role.RESPONDER), parties, balances))
-
-
-def calls() -> str:
-    """The tree of contract calls, `cs_…`: empty, there are no contracts."""
-    return encoding.encode("cs", rlp.encode([_integer(CALLS_TAG), _integer(1), []]))
-
-
-def proof(parties: Parties, balances: Balances, accounts: Iterable[Account]) -> str | None:
-    """A proof of inclusion, `pi_…`; None if one of the accounts has no part in the channel."""
-    roles = [parties.role(account) for account in accounts]
-    known = [role for role in roles if role is not None]
-    if len(known) != len(roles):
-        return None
-    return encoding.encode("pi", _tree(POI_TAG, known, parties, balances))
-
-
-def _tree(tag: int, roles: Iterable[Role], parties: Parties, balances: Balances) -> bytes:
-    leaves = [[encoding.account_key(parties.account(role)), _integer(balances.of(role))] for role in roles]
-    return rlp.encode([_integer(tag), _integer(1), leaves])
-
-
-def _integer(value: int) -> bytes:
-    return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")

@@ -44,6 +44,8 @@ class Chain:
     mempool: dict[str, Waiting] = field(default_factory=dict)
     mined: dict[str, int] = field(default_factory=dict)
     """Block height of each mined transaction, by `th_…`."""
+    latest: dict[ChannelId, bytes] = field(default_factory=dict)
+    """Of each channel the transaction mined last."""
     _watches: list[Watch] = field(default_factory=list)
     _listeners: dict[ChannelId, list[Seen]] = field(default_factory=dict)
     _is_due: bool = False
@@ -84,6 +86,11 @@ class Chain:
 
     # --- blocks -------------------------------------------------------------------------------------------
 
+    def release(self) -> None:
+        """Blocks on demand again; what waits is mined. Nothing if they are."""
+        self.auto_mine = True
+        self._mine_soon()
+
     def mine(self, blocks: int = 1) -> None:
         """Blocks with whatever can be mined, whether or not there is anything."""
         for _ in range(blocks):
@@ -101,6 +108,7 @@ class Chain:
         self.ledger.apply(waiting.payment)
         self.mined[name] = self.height
         del self.mempool[name]
+        self.latest[waiting.payment.channel_id] = waiting.signed
         for seen in list(self._listeners.get(waiting.payment.channel_id, ())):
             seen(waiting.signed)
 

@@ -22,6 +22,7 @@ def await_close(fsm: Fsm, event: Event) -> Verdict:
 
 def see(fsm: Fsm, signed: bytes) -> None:
     """A transaction of this channel is in a block."""
+    fsm.seen = signed
     kind, _ = transaction.fields(transaction.unwrap(signed).inner)
     info = "channel_closed" if isinstance(fsm.state, Closing) else "channel_changed"
     fsm.report(OnChain(info, kind, signed))

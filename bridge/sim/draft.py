@@ -12,9 +12,10 @@ from bridge.channel.identifier import Account, ChannelId
 from bridge.channel.request import Tag
 from bridge.channel.terms import Dialect, Role, SigningForm
 from bridge.channel.transaction import Kind, Update
-from bridge.sim.balance import Balances, Parties, state_hash
+from bridge.sim.balance import Balances, Parties
 from bridge.sim.parameter import Opening
 from bridge.sim.request import INTERNAL_ERROR, RequestRefused
+from bridge.sim.state import state_hash
 from bridge.wire import transaction
 
 GAS_PRICE = 10**9
@@ -141,7 +142,6 @@ class Operation:
 
 def create(opening: Opening, initiator: Account, nonce: int) -> Operation:
     era = ERAS[opening.dialect]
-    channel_id = transaction.channel_id(initiator, nonce, opening.responder)
     values = {
         "initiator": initiator,
         "initiator_amount": opening.initiator_amount,
@@ -150,7 +150,7 @@ def create(opening: Opening, initiator: Account, nonce: int) -> Operation:
         "channel_reserve": opening.reserve,
         "lock_period": opening.lock_period,
         "ttl": opening.ttl,
-        "state_hash": state_hash(channel_id, opening.balances),
+        "state_hash": state_hash(opening.parties(initiator), opening.balances),
         "nonce": nonce,
         **dict.fromkeys(era.delegates, ()),
     }
@@ -211,7 +211,7 @@ class Draft:
         return {
             "channel_id": self.channel_id,
             "round": self.round + 1,
-            "state_hash": state_hash(self.channel_id, after),
+            "state_hash": state_hash(self.parties, after),
         }
 
 

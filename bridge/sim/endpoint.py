@@ -2,22 +2,27 @@
 
 Works like the node's handler: what was received is dealt with before what is to be sent, one request at a time. A
 request that must wait in the FSM blocks the socket wholly: no frame is read, no ping answered, no report sent.
+What was received is dealt with even if the socket ended meanwhile; what was not yet sent is lost with it. Each frame
+passes the gate, where faults are.
 """
 
 import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from bridge.sim.book import Book
 from bridge.sim.event import Call
 from bridge.sim.fsm import Fsm
+from bridge.sim.gate import FREE, Gate, Passage
 from bridge.sim.jsonrpc import PONG
-from bridge.sim.report import Report
-from bridge.sim.request import OK, ClientDropped, Ping, Reply, RequestRefused
+from bridge.sim.report import Report, SignWanted
+from bridge.sim.request import OK, Abort, ClientDropped, Ping, Reply, RequestRefused
 from bridge.sim.skin import NO_ID, Asked, Skin
 from bridge.sim.tally import Direction
 
@@ -38,21 +43,33 @@ class Socket(ServerConnection):
         super().data_received(data)
 
 
+@dataclass(frozen=True, slots=True)
+class Fittings:
+    """What the node gives each handler."""
+
+    note: Callable[[Direction, str | bytes], None]
+    """Told every frame, either way."""
+    gate: Gate
+    book: Book
+    idle_seconds: float = IDLE_SECONDS
+
+
 class Endpoint:
     """The handler of one socket; implements `event.Client`."""
 
-    def __init__(
-        self, socket: Socket, skin: Skin, note: Callable[[Direction, str | bytes], None], idle_seconds: float
-    ) -> None:
-        """`note` is told every frame, either way."""
+    def __init__(self, socket: Socket, skin: Skin, fittings: Fittings) -> None:
         self._socket = socket
-        self._note = note
         self._skin = skin
-        self._idle_seconds = idle_seconds
-        self._frames: deque[str | bytes] = deque()
+        self._fittings = fittings
+        self._frames: deque[tuple[str | bytes, Passage]] = deque()
         self._reports: deque[tuple[Report, str | None]] = deque()
         self._injected: deque[str] = deque()
         self._work = asyncio.Event()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+        self._is_blocked = False
+        self._has_ended = False
+        """Nothing more will come; what came is still dealt with."""
         self._is_over = False
         self._close_code: int | None = None
         self._fsm: Fsm | None = None
@@ -76,7 +93,39 @@ class Endpoint:
     def evict(self) -> None:
         self._is_over = True
         self._socket.transport.abort()
+        self._thawed.set()
         self._work.set()
+
+    # --- faults -------------------------------------------------------------------------------------------
+
+    @property
+    def fsm(self) -> Fsm | None:
+        """Whose socket it is; None until it is admitted."""
+        return self._fsm
+
+    @property
+    def is_busy(self) -> bool:
+        """More is written than the client has taken."""
+        return self._socket.transport.get_write_buffer_size() > 0
+
+    def write(self, data: bytes) -> None:
+        """Raw bytes of the WebSocket, past handler and gate. For floods: look at `is_busy`."""
+        if not self._socket.transport.is_closing():
+            self._socket.transport.write(data)
+
+    def freeze(self) -> None:
+        """Read and send nothing. May be called twice."""
+        self._thawed.clear()
+        self._socket.transport.pause_reading()
+
+    def thaw(self) -> None:
+        """May be called twice."""
+        self._thawed.set()
+        self._read_again()
+
+    def _read_again(self) -> None:
+        if self._thawed.is_set() and not self._is_blocked:
+            self._socket.transport.resume_reading()
 
     # --- the socket's side --------------------------------------------------------------------------------
 
@@ -88,57 +137,77 @@ class Endpoint:
     async def run(self, fsm: Fsm) -> None:
         """Until the socket or the FSM ends."""
         self._fsm = fsm
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch_idle())]
+        if self._fittings.gate.is_frozen(fsm):
+            self.freeze()
+        tasks = [asyncio.create_task(self._read(fsm)), asyncio.create_task(self._watch_idle())]
         try:
             await self._work_off(fsm)
         except ConnectionClosed:
             pass  # found while writing: the reader sees the same
         finally:
-            fsm.detach(self)
+            self._detach(fsm)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _detach(self, fsm: Fsm) -> None:
+        late = self._fittings.gate.notice_seconds
+        if late:
+            asyncio.get_running_loop().call_later(late, fsm.detach, self)
+        else:
+            fsm.detach(self)
 
     async def _work_off(self, fsm: Fsm) -> None:
         while not self._is_over:
             await self._work.wait()
             self._work.clear()
+            await self._thawed.wait()
             while self._injected and not self._is_over:
                 await self._socket.send(self._injected.popleft())
             while self._frames and not self._is_over:
-                await self._take(fsm, self._frames.popleft())
-            while self._reports and not self._is_over and not self._frames:
-                await self._send(self._skin.report(*self._reports.popleft()))
+                await self._take(fsm, *self._frames.popleft())
+            if self._has_ended:
+                return
+            while self._reports and not self._is_over and not self._frames and self._thawed.is_set():
+                await self._show(fsm, *self._reports.popleft())
             if self._frames or self._reports:
                 self._work.set()
             elif self._close_code is not None:
                 await self._socket.close(self._close_code)
                 return
 
-    async def _read(self) -> None:
+    async def _read(self, fsm: Fsm) -> None:
         try:
             async for frame in self._socket:
-                self._frames.append(frame)
+                passage = self._fittings.gate.judge(fsm, "to_node", frame)
+                if passage.seconds:
+                    await asyncio.sleep(passage.seconds)
+                self._frames.extend([(frame, passage)] * passage.copies)
+                if passage.cuts and not passage.copies:
+                    self.evict()
                 self._work.set()
         finally:
-            self._is_over = True
+            self._has_ended = True
+            self._thawed.set()
             self._work.set()
 
     async def _watch_idle(self) -> None:
         loop = asyncio.get_running_loop()
         self._socket.heard_at = loop.time()
-        left = self._idle_seconds
+        left = self._fittings.idle_seconds
         while left > 0:
             await asyncio.sleep(left)
-            left = self._socket.heard_at + self._idle_seconds - loop.time()
+            left = self._socket.heard_at + self._fittings.idle_seconds - loop.time()
         self.finish(FINISHED)
 
     # --- requests -----------------------------------------------------------------------------------------
 
-    async def _take(self, fsm: Fsm, frame: str | bytes) -> None:
+    async def _take(self, fsm: Fsm, frame: str | bytes, passage: Passage) -> None:
         """Binary frames and what is no request are met with silence."""
         self.has_spoken = True
-        self._note("to_node", frame)
+        self._note(fsm, "to_node", frame)
+        if passage.cuts:
+            self._socket.transport.abort()  # it arrived; its answer has nowhere to go
         if isinstance(frame, bytes):
             return
         incoming = self._skin.read(frame)
@@ -156,6 +225,8 @@ class Endpoint:
                 raise request
             if isinstance(request, Ping):
                 return self._skin.answer(asked, PONG, fsm.channel_id)
+            if isinstance(request, Reply | Abort):
+                self._fittings.book.note_answered(fsm, request)
             if isinstance(request, Reply):
                 fsm.post(request)  # an "ok" proves nothing
                 return None if asked.id is NO_ID else self._skin.answer(asked, OK, fsm.channel_id)
@@ -174,12 +245,13 @@ class Endpoint:
         await asyncio.sleep(0)
         if call.answer.done():
             return call.answer.result()
-        transport = self._socket.transport
-        transport.pause_reading()
+        self._is_blocked = True
+        self._socket.transport.pause_reading()
         try:
             return await call.answer
         finally:
-            transport.resume_reading()
+            self._is_blocked = False
+            self._read_again()
             await self._catch_up()
 
     async def _catch_up(self) -> None:
@@ -187,8 +259,38 @@ class Endpoint:
         for _ in range(CATCH_UP_TURNS):
             await asyncio.sleep(0)
 
-    async def _send(self, frame: Any | None) -> None:
-        if frame is not None:
-            text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
-            self._note("from_node", text)
+    # --- to the client ------------------------------------------------------------------------------------
+
+    async def _show(self, fsm: Fsm, report: Report, channel_id: str | None) -> None:
+        if isinstance(report, SignWanted):
+            self._fittings.book.note_asked(fsm, report.tag, report.inner)
+        refusal = await self._send(self._skin.report(report, channel_id))
+        if refusal is not None and isinstance(report, SignWanted):
+            self._refuse_for_client(fsm, Abort(report.tag, refusal))
+
+    def _refuse_for_client(self, fsm: Fsm, abort: Abort) -> None:
+        """As if the client had; the request may be void by then, which is nobody's error."""
+        self._fittings.book.note_answered(fsm, abort)
+        call = Call(abort, asyncio.get_running_loop().create_future())
+        call.answer.add_done_callback(lambda answer: answer.exception())
+        fsm.post(call)
+
+    async def _send(self, frame: Any | None) -> int | None:
+        """Through the gate. Returns the code a sign request is to be refused with instead, if it is."""
+        if frame is None:
+            return None
+        text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+        passage = FREE if self._fsm is None else self._fittings.gate.judge(self._fsm, "from_node", text)
+        if passage.seconds:
+            await asyncio.sleep(passage.seconds)
+        for _ in range(passage.copies):
             await self._socket.send(text)
+            self._note(self._fsm, "from_node", text)
+        if passage.cuts:
+            self.evict()
+        return passage.refusal
+
+    def _note(self, fsm: Fsm | None, direction: Direction, frame: str | bytes) -> None:
+        self._fittings.note(direction, frame)
+        if fsm is not None:
+            self._fittings.gate.note(fsm, direction, frame)

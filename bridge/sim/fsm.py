@@ -91,6 +91,8 @@ class Fsm:
     parties: Parties | None = None
     channel_id: ChannelId | None = None
     cosigned: Cosigned | None = None
+    seen: bytes | None = None
+    """The channel's latest transaction in a block that this FSM knows of."""
     is_bound: bool = False
     """Our client signed the create transaction: from then on it may go away."""
     is_blocked: bool = False

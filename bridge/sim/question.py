@@ -3,7 +3,8 @@
 from typing import Any, assert_never
 
 from bridge.channel.identifier import Account
-from bridge.sim import balance
+from bridge.sim import state
+from bridge.sim.balance import Parties
 from bridge.sim.event import PeerSaid
 from bridge.sim.fsm import NOT_READY, Cosigned, Fsm
 from bridge.sim.request import (
@@ -34,7 +35,7 @@ def answer(fsm: Fsm, asked: Question) -> Any:
             roles = [(account, parties.role(account)) for account in accounts]
             return [{"account": a, "balance": cosigned.balances.of(role)} for a, role in roles if role is not None]
         case AskProof(accounts):
-            proof = balance.proof(parties, cosigned.balances, accounts)
+            proof = state.proof(parties, cosigned.balances, accounts)
             if proof is None:
                 raise RequestRefused(NOT_FOUND)
             return {"poi": proof}
@@ -52,19 +53,19 @@ def send_message(fsm: Fsm, receiver: Account, text: str) -> None:
     fsm.tell(PeerSaid(text))
 
 
-def _funded(fsm: Fsm) -> tuple[Cosigned, balance.Parties]:
+def _funded(fsm: Fsm) -> tuple[Cosigned, Parties]:
     if fsm.cosigned is None or fsm.parties is None:
         raise RequestRefused(NOT_READY)
     return fsm.cosigned, fsm.parties
 
 
-def _describe(fsm: Fsm, cosigned: Cosigned, parties: balance.Parties) -> dict[str, str]:
+def _describe(fsm: Fsm, cosigned: Cosigned, parties: Parties) -> dict[str, str]:
     """Half-signed is told only for an update we proposed, from our signature on."""
     half = fsm.half_signed
     is_told = half is not None and not half.is_on_chain
     return {
-        "trees": balance.trees(parties, cosigned.balances),
-        "calls": balance.calls(),
+        "trees": state.trees(parties, cosigned.balances),
+        "calls": state.calls(),
         "signed_tx": encoding.encode("tx", cosigned.operation.signed),
         "half_signed_tx": encoding.encode("tx", half.signed) if half is not None and is_told else "",
     }

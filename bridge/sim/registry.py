@@ -13,15 +13,16 @@ from bridge.channel.identifier import ChannelId
 from bridge.channel.terms import Dialect, Role
 from bridge.sim import behaviour
 from bridge.sim.balance import Parties
+from bridge.sim.book import Book
 from bridge.sim.chain import Chain
 from bridge.sim.event import AwaitingPeer, AwaitingReturn, Client, Ended, PeerMet, PeerReturned, Returning
 from bridge.sim.fsm import CRASHED, Cosigned, Fsm, Surroundings
 from bridge.sim.parameter import Opening, Return
 from bridge.sim.reestablish import give_up_soon
-from bridge.sim.report import Info
+from bridge.sim.report import Info, OnChain
 from bridge.sim.request import ClientDropped, RequestRefused
 from bridge.wire import encoding
-from bridge.wire.transaction import Signed, unwrap
+from bridge.wire.transaction import Signed, fields, unwrap
 
 INVALID_FSM_ID, MISSING_FSM_ID, PARTICIPANT_NOT_FOUND = 1016, 2000, 1011
 FSM_ID_BYTES = 32
@@ -50,6 +51,9 @@ class Registry:
     running: dict[Key, Fsm] = field(default_factory=dict)
     """Those a reconnect finds."""
     alive: list[Fsm] = field(default_factory=list)
+    book: Book = field(default_factory=Book)
+    seen: dict[Key, bytes | None] = field(default_factory=dict)
+    """What each role's last FSM knew of the chain."""
 
     # --- opening ------------------------------------------------------------------------------------------
 
@@ -135,6 +139,7 @@ class Registry:
         fsm.parties, fsm.cosigned, fsm.is_bound = saved.parties, saved.cosigned, True
         self.saved[key] = replace(saved, fsm_id=fsm.fsm_id)
         fsm.find_channel(channel_id)
+        self._catch_up(fsm, key, client)
         if role is Role.RESPONDER:
             self.running[key] = fsm
             fsm.go(AwaitingReturn())
@@ -148,6 +153,13 @@ class Registry:
             fsm.peer = responder
             responder.post(PeerReturned(fsm, saved.cosigned.operation.signed))
         return fsm
+
+    def _catch_up(self, fsm: Fsm, key: Key, client: Client) -> None:
+        """What was mined while no FSM of this role ran is told before anything else."""
+        fsm.seen = latest = self.chain.latest.get(key[0])
+        if latest is not None and self.seen.get(key, latest) != latest:
+            kind, _ = fields(unwrap(latest).inner)
+            client.deliver(OnChain("channel_changed", kind, latest), key[0])
 
     # --- all ----------------------------------------------------------------------------------------------
 
@@ -166,6 +178,7 @@ class Registry:
     def _save(self, fsm: Fsm) -> None:
         if fsm.channel_id is None or fsm.parties is None or fsm.cosigned is None:
             return
+        self.book.note_state(fsm)
         key = fsm.channel_id, fsm.role
         held = self.saved.get(key)
         if held is None or held.fsm_id == fsm.fsm_id:
@@ -178,6 +191,7 @@ class Registry:
         if fsm.channel_id is None:
             return
         key = fsm.channel_id, fsm.role
+        self.seen[key] = fsm.seen
         if self.running.get(key) is fsm:
             del self.running[key]
         closed = fsm.channel_id not in self.chain.ledger.channels

@@ -4,14 +4,10 @@ A stop in order keeps every channel's state, in the object and, with a state dir
 as a real node does. No TLS, loopback by default: it holds no coins and no secrets worth any.
 """
 
-import asyncio
-import contextlib
 import logging
 import random
 import secrets
-import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -25,8 +21,9 @@ from bridge.channel.terms import Dialect, Role
 from bridge.errors import EncodingError, TransactionError
 from bridge.sim import http, memory
 from bridge.sim.chain import Chain
-from bridge.sim.endpoint import IDLE_SECONDS, Endpoint, Socket
+from bridge.sim.endpoint import IDLE_SECONDS, Endpoint, Fittings, Socket
 from bridge.sim.fsm import Fsm
+from bridge.sim.gate import Gate
 from bridge.sim.jsonrpc import JsonRpc
 from bridge.sim.ledger import GENESIS, Ledger
 from bridge.sim.legacy import Legacy
@@ -69,6 +66,7 @@ class SimulatedNode:
         self._state_dir = state_dir
         self._idle_seconds = idle_seconds
         self.tally = Tally()
+        self.gate = Gate()
         self._server: Server | None = None
         self._endpoints: dict[Endpoint, Socket] = {}
 
@@ -76,6 +74,10 @@ class SimulatedNode:
     def port(self) -> int:
         """Where it listens; kept over stop and start."""
         return self._port
+
+    @property
+    def is_listening(self) -> bool:
+        return self._server is not None
 
     @property
     def url(self) -> str:
@@ -141,6 +143,12 @@ class SimulatedNode:
             if fsm is not None and endpoint is fsm.client:
                 endpoint.inject(text)
 
+    def endpoints(self) -> Iterator[tuple[Endpoint, Fsm]]:
+        """Every admitted socket and its FSM."""
+        for endpoint in list(self._endpoints):
+            if endpoint.fsm is not None:
+                yield endpoint, endpoint.fsm
+
     def cut_all(self) -> None:
         for endpoint in list(self._endpoints):
             endpoint.evict()
@@ -166,7 +174,9 @@ class SimulatedNode:
         query = dict(parse_qsl(urlsplit(connection.request.path).query, keep_blank_values=True))
         try:
             dialect = dialect_of(query)
-            endpoint = Endpoint(connection, _skin(dialect), partial(self.tally.note, dialect), self._idle_seconds)
+            note = partial(self.tally.note, dialect)
+            fittings = Fittings(note, self.gate, self.registry.book, self._idle_seconds)
+            endpoint = Endpoint(connection, _skin(dialect), fittings)
             self._endpoints[endpoint] = connection
             await self._attend(endpoint, query)
         except ClientDropped as dropped:
@@ -201,43 +211,3 @@ def _skin(dialect: Dialect) -> Skin:
 
 def _source(seed: int | None) -> Callable[[int], bytes]:
     return secrets.token_bytes if seed is None else random.Random(seed).randbytes  # noqa: S311  # to repeat a test
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line sets."""
-
-    host: str = "127.0.0.1"
-    port: int = 3014
-    network_id: str = "ae_dev"
-    state_dir: Path | None = None
-    port_file: Path | None = None
-    auto_mine: bool = True
-    seed: int | None = None
-
-
-async def serve(options: Options) -> None:
-    """Run until SIGTERM or SIGINT; a stop in order."""
-    node = SimulatedNode(
-        network_id=options.network_id,
-        host=options.host,
-        port=options.port,
-        auto_mine=options.auto_mine,
-        seed=options.seed,
-        state_dir=options.state_dir,
-    )
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await node.start()
-    if options.port_file is not None:
-        options.port_file.write_text(f"{node.port}\n")
-    print(f"simulated node {options.network_id} at {node.url}", flush=True)
-    try:
-        await stopped.wait()
-    finally:
-        await node.stop()
-        if options.port_file is not None:
-            with contextlib.suppress(FileNotFoundError):
-                options.port_file.unlink()

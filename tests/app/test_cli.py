@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge import __version__
-from bridge.app.cli import BROKER_FAILED, WRONG_CONFIG, app
+from bridge.app.cli import BROKER_FAILED, JOURNAL_FAILED, WRONG_CONFIG, app
 from bridge.signing.key import read_key
 
 run = CliRunner().invoke
@@ -108,3 +108,10 @@ def test_no_broker_is_an_exit_code_not_a_traceback(config: Path) -> None:
     result = run(app, ["topology", "apply", "-c", str(config)])
     assert result.exit_code == BROKER_FAILED
     assert "hunter2" not in result.output
+
+
+def test_the_kit_of_an_unknown_channel_is_an_exit_code_not_a_traceback(config: Path) -> None:
+    """Whoever needs it is in a hurry: one sentence must do."""
+    result = run(app, ["rescue", "acme-7", "--config", str(config)])
+    assert result.exit_code == JOURNAL_FAILED
+    assert "journal_unavailable" in result.output

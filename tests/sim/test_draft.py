@@ -6,10 +6,11 @@ from bridge.channel.identifier import Account
 from bridge.channel.request import Tag
 from bridge.channel.terms import Dialect, Role
 from bridge.channel.transaction import Kind, Update
-from bridge.sim.balance import Balances, Parties, proof, state_hash
+from bridge.sim.balance import Balances, Parties
 from bridge.sim.draft import ERAS, FLOWS, Draft, create
 from bridge.sim.parameter import read_opening
-from bridge.wire import encoding, rlp, transaction
+from bridge.sim.state import state_hash
+from bridge.wire import encoding, transaction
 from tests.sim.client import INITIATOR, JSON_RPC, LATE, RESPONDER, SEED, opening
 
 PARTIES = Parties(Account(INITIATOR), Account(RESPONDER), 2)
@@ -53,7 +54,7 @@ def test_the_same_balances_at_the_same_round_are_the_same_bytes() -> None:
     assert draft().update(PAY).inner == draft().update(meta).inner
     back = Update("OffChainTransfer", 5, PARTIES.responder, PARTIES.initiator)
     assert draft().update((*PAY, back)).inner != draft().update(PAY).inner
-    assert state_hash(CHANNEL, START) != state_hash(CHANNEL, Balances(1, 2))
+    assert state_hash(PARTIES, START) != state_hash(PARTIES, Balances(1, 2))
 
 
 def test_deposit_and_withdrawal_change_one_balance() -> None:
@@ -62,16 +63,6 @@ def test_deposit_and_withdrawal_change_one_balance() -> None:
     taken = Update("OffChainWithdrawal", 7, to_account=PARTIES.initiator)
     assert START.apply((paid,), PARTIES) == Balances(START.initiator, START.responder + 7)
     assert START.apply((taken,), PARTIES) == Balances(START.initiator - 7, START.responder)
-
-
-def test_a_proof_holds_the_balances_and_names_no_stranger() -> None:
-    """Opaque to a bridge, but well-formed: the rescue kit stores it."""
-    text = proof(PARTIES, START, [PARTIES.responder])
-    assert text is not None
-    leaves = rlp.decode(encoding.decode(text, "pi"))[2]
-    assert leaves == [[encoding.account_key(RESPONDER), START.responder.to_bytes(6, "big")]]
-    stranger = encoding.account(bytes(range(32)))
-    assert proof(PARTIES, START, [stranger]) is None
 
 
 def test_every_operation_both_sign_has_its_tags() -> None:

@@ -27,7 +27,10 @@ RECORDINGS = (
     *("refuse_own", "refusal_codes", "probe_own_update", "probe_update_ack", "probe_half_update"),
     *("probe_deposit_ack", "probe_half_deposit", "probe_half_shutdown", "probe_without_id"),
     *("stray_deposit_half", "stray_shutdown_half", "second_trigger", "trigger_postponed"),
-    *("trigger_postponed_lost", "trigger_while_ack", "crossing_barrier"),
+    *("trigger_postponed_lost", "trigger_while_ack", "crossing_barrier", "crossing_without_barrier"),
+    "second_trigger_kinds",
+    *("stray_postponed_probed", "stray_postponed_kills", "peer_gone_sign_request"),
+    *("default_brick", "init_first", "l_both", "old", "second_client_reestablished_responder"),
     # messages, meta, amounts
     *("msg", "meta_and_bytes", "amount_zero"),
 )
@@ -45,7 +48,11 @@ class Difference:
     reason: str
 
 
-DIFFERENCES: tuple[Difference, ...] = ()
+STOPPED = "the recording stops while the node still answers"
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference("second_trigger_kinds", "initiator at 3", 32, STOPPED),
+    Difference("second_trigger_kinds", "initiator at 3", 33, STOPPED),
+)
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -69,6 +76,6 @@ def compare(session: Session) -> dict[int | str, tuple[Any, Any]]:
     places: dict[int | str, tuple[Any, Any]] = {
         place: pair for place, pair in enumerate(zip(recorded, said, strict=True)) if pair[0] != pair[1]
     }
-    if session.closed != session.party.closed:
+    if session.closed is not None and session.closed != session.party.closed:
         places["closed"] = (session.closed, session.party.closed)
     return places

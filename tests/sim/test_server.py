@@ -10,7 +10,7 @@ import httpx
 CODE = """
 import asyncio, sys
 from pathlib import Path
-from bridge.sim.server import Options, serve
+from bridge.sim.program import Options, serve
 asyncio.run(serve(Options(port=0, port_file=Path(sys.argv[1]), state_dir=Path(sys.argv[2]))))
 """
 
