@@ -21,7 +21,7 @@ from bridge.channel.input import (
     SignReplied,
     SignRequested,
 )
-from bridge.channel.operation import abandon, doubt, end_unknown, fail, never_delivered, succeed
+from bridge.channel.operation import PATIENCE_SECONDS, abandon, doubt, end_unknown, fail, never_delivered, succeed
 from bridge.channel.request import Refuse, Tag
 from bridge.channel.signature import (
     BUSY,
@@ -81,7 +81,8 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
     match replied.verdict:
         case Signed() as signed:
             turn = forward(turn, opened, signed, replied.author)
-            return turn.set_operation(stage=Stage.SIGNED_SENT, since=turn.now)
+            again = turn.now + PATIENCE_SECONDS if turn.terms.answers_live else None
+            return turn.set_operation(stage=Stage.SIGNED_SENT, since=turn.now, recheck_at=again)
         case Declined(reason):
             turn = refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
             return fail(turn, Code.SIGN_REFUSED, f"the signer refused: {reason}")

@@ -27,7 +27,9 @@ from bridge.errors import Code, Outcome
 
 META_PREFIX = "channel-bridge:"
 RECHECK_SECONDS = 5.0
-"""When to ask the node again how something stands whose report may be lost."""
+"""When to ask the node again how something stands whose report is known to be lost."""
+PATIENCE_SECONDS = 10.0
+"""How long a report of what we signed may take before the node is asked; signers of the peer may take longer."""
 
 
 def take(turn: Turn, command: Command) -> Turn:

@@ -12,6 +12,7 @@ from bridge.channel.check import check_frame, check_opening, check_proposal, mov
 from bridge.channel.effect import Abandon
 from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
+from bridge.channel.operation import PATIENCE_SECONDS
 from bridge.channel.signature import (
     BUSY,
     DECLINED,
@@ -81,7 +82,8 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
             turn = forward(turn, opened, signed, replied.author)
             # The id follows from the create transaction: the node tells it only once both have signed.
             channel_id = turn.state.channel_id or opened.transaction.channel_id
-            settling = Settling(opened.tag, opened.transaction, opened.updates, turn.now)
+            again = turn.now + PATIENCE_SECONDS if turn.terms.answers_live and not opened.tag.is_opening else None
+            settling = Settling(opened.tag, opened.transaction, opened.updates, turn.now, again)
             return turn.set(settling=settling, channel_id=channel_id)
         case Declined(reason):
             return refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
@@ -125,6 +127,14 @@ def settle(turn: Turn, transaction: Transaction) -> Turn:
         own_change=own_change,
         own_balance=turn.own_balance,
     )
+
+
+def never_delivered(turn: Turn) -> Turn:
+    """The node still waited for our signature and has been refused: it reached nobody."""
+    settling = turn.state.settling
+    if settling is None:
+        return turn
+    return _abandon(turn, settling, "probe: it was still pending", is_exposed=False).set(settling=None)
 
 
 def withhold(turn: Turn) -> Turn:

@@ -4,6 +4,7 @@ The tables of guarantees.md section 3. Nothing is sent again to find out: the st
 refusing, the node's own memory is read, and what no evidence settles stays in doubt until there is some.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from bridge.channel.agreement import adopt, roll_back
@@ -17,7 +18,7 @@ from bridge.channel.operation import RECHECK_SECONDS, doubt, end_unknown, fail
 from bridge.channel.proposal import forget
 from bridge.channel.request import AskBalances, AskHistory, Refuse, Tag
 from bridge.channel.signature import BUSY
-from bridge.channel.state import Attachment, Operation, Phase, Purpose, Stage
+from bridge.channel.state import UNSETTLED, Attachment, Operation, Phase, Purpose, Stage
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
@@ -39,7 +40,7 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
         turn = forget(turn, f"the node stands at round {turn.state.round}")
     turn = _settle_operation(turn, found, purpose)
     if purpose is Purpose.RECHECK:
-        return turn
+        return _look_for_acknowledgement(turn)
     if purpose is Purpose.TAKE_OVER:
         turn = _ask_what_was_missed(turn)
     if turn.state.peer_is_away:
@@ -47,6 +48,14 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
     accounts = (turn.terms.initiator, turn.terms.responder)
     turn = turn.set(phase=Phase.OPEN if turn.state.phase is Phase.OPENING else turn.state.phase)
     return reattached(turn).ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)
+
+
+def _look_for_acknowledgement(turn: Turn) -> Turn:
+    """What we signed for the peer is not co-signed and nobody said why: perhaps the node never got it."""
+    settling = turn.state.settling
+    if settling is None or settling.tag.is_opening:
+        return turn
+    return turn.ask(partial(Refuse, tag=settling.tag, code=BUSY), Purpose.LOOK_ACK)
 
 
 ACKNOWLEDGEMENTS = (Tag.UPDATE_ACK, Tag.DEPOSIT_ACK, Tag.WITHDRAW_ACK, Tag.SHUTDOWN_ACK)
@@ -88,7 +97,7 @@ def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Tur
         return turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
     if purpose is Purpose.REESTABLISH and isinstance(operation.command, Transfer | Checkpoint):
         return fail(turn, Code.NOT_APPLIED, "both sides agreed again on the state before it")
-    return _settle_signed(turn, operation)
+    return _settle_signed(turn, operation, purpose)
 
 
 def _settle_unsigned(turn: Turn, operation: Operation) -> Turn:
@@ -98,20 +107,22 @@ def _settle_unsigned(turn: Turn, operation: Operation) -> Turn:
     return probe(turn, OWN_TAGS[type(operation.command)])
 
 
-def _settle_signed(turn: Turn, operation: Operation) -> Turn:
+def _settle_signed(turn: Turn, operation: Operation, purpose: Purpose) -> Turn:
     """We signed, and the node neither has it nor waits for the peer's part of it."""
     if turn.terms.dialect.is_legacy:
         return doubt(turn, Code.LEGACY_NO_EVIDENCE, "the socket was lost after our signature")
     if operation.stage is Stage.IN_DOUBT:
         return turn
-    return probe(turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS), OWN_TAGS[type(operation.command)])
+    tag = OWN_TAGS[type(operation.command)]
+    if purpose is Purpose.RECHECK:
+        return turn.ask(partial(Refuse, tag=tag, code=BUSY), Purpose.LOOK)
+    return probe(turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS), tag)
 
 
 def probe_missed(turn: Turn, operation: Operation) -> Turn:
     """1018 after a signature: it was consumed. For a transfer the node's own memory tells how it ended."""
     if isinstance(operation.command, Transfer | Checkpoint):
         return turn.ask(AskHistory, Purpose.HISTORY)
-    turn = turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
     return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
 
 
@@ -132,12 +143,28 @@ def history_answered(turn: Turn, history: History) -> Turn:
     return retry_or_fail(turn, operation, Conflicted(round=operation.base_round, code=missed[0]), Code.NOT_APPLIED)
 
 
+def looked_in_vain(turn: Turn, operation: Operation) -> Turn:
+    """1018 while nothing was lost: consumed. How a transfer ended the node remembers; the chain may take its time."""
+    return probe_missed(turn, operation) if isinstance(operation.command, Transfer | Checkpoint) else turn
+
+
 def recheck(turn: Turn) -> Turn:
-    """The report may have gone to a lost socket: ask the state again from time to time."""
-    operation = turn.operation
-    if operation is None or operation.recheck_at is None or turn.now < operation.recheck_at:
+    """A report that does not come may have gone to a lost socket: ask the state, ever more slowly."""
+    if turn.state.attachment is not Attachment.READY or turn.state.has_asked(*UNSETTLED):
         return turn
-    if turn.state.attachment is not Attachment.READY or turn.state.has_asked(Purpose.RECHECK, Purpose.PROBE):
-        return turn
-    waited = min(max(RECHECK_SECONDS, turn.now - operation.since), LONGEST_RECHECK_SECONDS)
-    return ask_state(turn.set_operation(recheck_at=turn.now + waited), Purpose.RECHECK)
+    operation, settling = turn.operation, turn.state.settling
+    if operation is not None and _is_due(turn, operation.recheck_at):
+        again = turn.now + _patience(turn, operation.since)
+        return ask_state(turn.set_operation(recheck_at=again), Purpose.RECHECK)
+    if settling is not None and _is_due(turn, settling.recheck_at):
+        again = turn.now + _patience(turn, settling.since)
+        return ask_state(turn.set(settling=replace(settling, recheck_at=again)), Purpose.RECHECK)
+    return turn
+
+
+def _is_due(turn: Turn, at: float | None) -> bool:
+    return at is not None and turn.now >= at
+
+
+def _patience(turn: Turn, since: float) -> float:
+    return min(max(RECHECK_SECONDS, turn.now - since), LONGEST_RECHECK_SECONDS)

@@ -82,6 +82,9 @@ class Purpose(StrEnum):
     """How many conflicts of this round the node remembers: later ones are then told from these."""
     PROBE_ACK = "probe_ack"
     """A proposal of the peer that was asked for before the gap is refused rather than left to block the channel."""
+    LOOK = "look"
+    """A probe while nothing is known to be lost: a report that does not come may have been."""
+    LOOK_ACK = "look_ack"
     CROSSED = "crossed"
     """A signed reply of ours crossed a conflict: where does the node stand (rule 4)?"""
     PROOF = "proof"
@@ -91,7 +94,7 @@ class Purpose(StrEnum):
 
 UNSETTLED = (
     *(Purpose.PROBE, Purpose.TAKE_OVER, Purpose.REESTABLISH, Purpose.RECHECK, Purpose.HISTORY),
-    *(Purpose.COUNT, Purpose.PROBE_ACK, Purpose.CROSSED),
+    *(Purpose.COUNT, Purpose.PROBE_ACK, Purpose.LOOK, Purpose.LOOK_ACK, Purpose.CROSSED),
 )
 """Questions whose answer may settle something: until then nothing is proposed, signed or triggered."""
 
@@ -150,6 +153,8 @@ class Settling:
     transaction: Transaction
     updates: tuple[Update, ...] | None
     since: float
+    recheck_at: float | None = None
+    """When to ask the node whether it ever got it."""
 
 
 @dataclass(frozen=True, slots=True)

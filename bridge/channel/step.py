@@ -221,9 +221,8 @@ def _chain(turn: Turn, report: ChainReported) -> Turn:
 
 def _refused(turn: Turn, refused: RequestRefused) -> Turn:
     asked = _find(turn, refused.request_id)
-    if asked is not None and asked.purpose in (Purpose.PROBE, Purpose.PROBE_ACK):
-        turn = _drop(turn, asked)  # "not pending" is an answer, not an error
-        return _probed(turn, was_pending=False) if asked.purpose is Purpose.PROBE else turn
+    if asked is not None and asked.purpose in PROBES:
+        return _probed(_drop(turn, asked), asked, was_pending=False)  # "not pending" is an answer, not an error
     turn = turn.publish(
         "error",
         "request",
@@ -265,8 +264,8 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
     match asked.purpose, answered.answer:
         case Purpose.QUERY, answer:
             return query.answered(turn, asked, answer)
-        case Purpose.PROBE, Accepted():
-            return _probed(turn, was_pending=True)
+        case ((Purpose.PROBE | Purpose.LOOK | Purpose.PROBE_ACK | Purpose.LOOK_ACK), Accepted()):
+            return _probed(turn, asked, was_pending=True)
         case Purpose.RECEIPT, _:
             return succeed(turn) if _is_receipt(turn, asked) else turn
         case (
@@ -305,13 +304,21 @@ def _set_balances(turn: Turn, entries: dict[str, int]) -> Turn:  # keys are acco
     return turn.set(initiator_balance=entries[terms.initiator], responder_balance=entries[terms.responder])
 
 
-def _probed(turn: Turn, *, was_pending: bool) -> Turn:
+PROBES = (Purpose.PROBE, Purpose.LOOK, Purpose.PROBE_ACK, Purpose.LOOK_ACK)
+
+
+def _probed(turn: Turn, asked: Asked, *, was_pending: bool) -> Turn:
+    if asked.purpose is Purpose.LOOK_ACK and was_pending:
+        return proposal.never_delivered(turn)
+    if asked.purpose in (Purpose.PROBE_ACK, Purpose.LOOK_ACK):
+        return turn
     operation = turn.operation
     if operation is None or operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT):
         return turn
     if was_pending or operation.stage is not Stage.SIGNED_SENT:
         return attempt.probed(turn, operation, was_pending=was_pending)
-    return settlement.probe_missed(turn, operation)
+    missed = settlement.looked_in_vain if asked.purpose is Purpose.LOOK else settlement.probe_missed
+    return missed(turn, operation)
 
 
 _KINDS = {"AskState": OffchainState, "AskBalances": Balances, "AskProof": Proof}

@@ -85,6 +85,11 @@ class Terms:
     """Under load the proof of inclusion is asked for after so many rounds; an idle channel always has one."""
 
     @property
+    def answers_live(self) -> bool:
+        """Whether the node can be asked and probed at any time without harm."""
+        return self.dialect is Dialect.JSON_RPC
+
+    @property
     def own(self) -> Account:
         return self.initiator if self.role is Role.INITIATOR else self.responder
 

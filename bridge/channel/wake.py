@@ -34,6 +34,9 @@ def next_wake(terms: Terms, state: State, after: float) -> float | None:
         instants.append(proof_at(terms, state))
     if state.peer_awaited_until is not None:
         instants.append(state.peer_awaited_until)
+    settling = state.settling
+    if settling is not None and settling.recheck_at is not None and state.attachment is Attachment.READY:
+        instants.append(settling.recheck_at)
     instants.extend(_operation_instants(terms, state))
     return min((instant for instant in instants if instant > after), default=None)
 

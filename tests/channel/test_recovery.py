@@ -232,6 +232,63 @@ def test_a_signature_for_our_own_command_may_be_sent_late() -> None:
     assert [effect.not_after for effect in channel.last if isinstance(effect, Send)] == [None]
 
 
+# --- reports that do not come on a socket that lives ------------------------------------------------------
+
+
+def looked(channel: Channel, *, was_pending: bool) -> Channel:
+    """The node's answer to the probe, whichever it was."""
+    asked = next(a for a in channel.state.asked if a.purpose in (Purpose.LOOK, Purpose.LOOK_ACK))
+    if was_pending:
+        return channel.give(RequestAnswered(request_id=asked.request_id, answer=Accepted()))
+    return channel.give(RequestRefused(request_id=asked.request_id, codes=(1018,), reasons=("not_allowed",)))
+
+
+def ask_live(channel: Channel, half: Transaction | None = None) -> Channel:
+    """Ten seconds without a word: the state is asked."""
+    assert channel.wait(10.1).sent(AskState)
+    return channel.answer(AskState, OffchainState(channel.state.cosigned, half))
+
+
+def test_a_signature_that_never_reached_the_node_is_found_out_on_a_living_socket() -> None:
+    """Else the node's timer ends it after 500 s, and as a timeout that proves nothing."""
+    channel = ask_live(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    looked(channel, was_pending=True)
+    assert channel.wait(1).sent(AskTransfer)
+    assert channel.state.exposures == ()
+
+
+def test_a_payment_that_waits_for_the_peer_is_left_alone() -> None:
+    """Half-signed at the node: the peer's signer takes his time."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    ask_live(channel, offchain(2, signatures=1))
+    assert not channel.sent(Refuse)
+
+
+def test_a_deposit_that_waits_for_the_chain_is_left_alone() -> None:
+    """Consumed, and no report is due yet: that is no doubt."""
+    tx = transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=opened().terms.own)
+    channel = ask_live(proposed(opened(), deposit(), Tag.DEPOSIT, tx, None))
+    looked(channel, was_pending=False)
+    assert not channel.outcomes()
+    assert channel.state.operation is not None
+    assert channel.state.operation.stage is Stage.SIGNED_SENT
+
+
+def test_an_acknowledgement_that_never_reached_the_node_is_found_out() -> None:
+    """It is refused, the peer tries again, and his next request is asked as any."""
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    looked(ask_live(channel), was_pending=True)
+    assert channel.state.settling is None
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
+    assert channel.questions()
+
+
+def test_an_acknowledgement_whose_report_was_lost_is_found_co_signed() -> None:
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    channel.wait(10.1).answer(AskState, OffchainState(replace(offchain(2), signatures=("s", "t")), None))
+    assert channel.event("transfer.received").data["amount"] == 7
+
+
 # --- rules 4, 5, 8 and 9 ----------------------------------------------------------------------------------
 
 
