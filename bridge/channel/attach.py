@@ -13,11 +13,12 @@ from bridge.channel.command import Message
 from bridge.channel.effect import KeepFsmId, Rest
 from bridge.channel.identifier import fingerprint
 from bridge.channel.input import InfoReported, LinkDown, LinkFailed, LinkUp
-from bridge.channel.loss import lose, require_recovery
+from bridge.channel.loss import lose, pending_code, require_recovery
+from bridge.channel.operation import doubt
 from bridge.channel.query import from_journal
 from bridge.channel.request import AskState
 from bridge.channel.signature import close_request, suspend
-from bridge.channel.state import Attachment, Phase, Purpose, mark_down
+from bridge.channel.state import Attachment, Phase, Purpose, Stage, mark_down
 from bridge.channel.terms import Dialect
 from bridge.channel.turn import Turn
 from bridge.errors import Code
@@ -25,8 +26,8 @@ from bridge.errors import Code
 ALARM_SECONDS, ALARM_ATTEMPTS = 150.0, 5
 """After so long, and so many tries, an attach is called lost. Longer than `timeout_accept` (120 s)."""
 CLOSED_SECONDS, SILENT_SECONDS = 1.0, 65.0
-ABNORMAL = 1006
-"""The close code of a socket that ended without the node's close frame."""
+NORMAL, ABNORMAL = 1000, 1006
+"""Close codes: as a node ends a socket, and of one that ended without its close frame."""
 BAD_CREDENTIAL = 1016
 """The node's data code for an `fsm_id` it does not know."""
 MOST_DROPS, DROPS_SECONDS, YIELD_SECONDS = 3, 60.0, 60.0
@@ -45,7 +46,7 @@ def link_up(turn: Turn, up: LinkUp) -> Turn:
 
 def fsm_up(turn: Turn, info: InfoReported) -> Turn:
     """F6. With the credential we showed the FSM lived on; with another the node has begun a new one for us."""
-    turn = turn.set(uses_previous=False)
+    turn = turn.set(uses_previous=False, refusals=0)
     if info.fsm_id is not None:
         turn = turn.do(KeepFsmId(info.fsm_id))
     if not turn.state.is_resumable:
@@ -97,7 +98,7 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     for asked in turn.state.asked:
         if asked.query is not None:
             turn = from_journal(turn, asked.query)
-    turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was), down), was, down)
+    turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was, down), down), was, down)
     if was is not Attachment.CONNECTED:
         quiet = max(0.0, turn.state.quiet_until - turn.now)
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)
@@ -160,14 +161,15 @@ def _yield_when_torn(turn: Turn, was: Attachment, down: LinkDown) -> Turn:
     )
 
 
-def _mark_down(turn: Turn, was: Attachment) -> Turn:
+def _mark_down(turn: Turn, was: Attachment, down: LinkDown) -> Turn:
     failed = turn.state.failed_attaches + (0 if was is Attachment.READY else 1)
-    return replace(turn, state=mark_down(turn.state, turn.now)).set(failed_attaches=failed)
+    refusals = turn.state.refusals + (1 if was is Attachment.CONNECTED and down.code == NORMAL else 0)
+    return replace(turn, state=mark_down(turn.state, turn.now)).set(failed_attaches=failed, refusals=refusals)
 
 
 def link_failed(turn: Turn, failed: LinkFailed) -> Turn:
     since = turn.state.down_since if turn.state.down_since is not None else turn.now
-    turn = turn.set(down_since=since, failed_attaches=max(turn.state.failed_attaches, failed.attempts))
+    turn = turn.set(down_since=since, failed_attaches=max(turn.state.failed_attaches, failed.attempts), refusals=0)
     turn = turn.publish("link", "unreachable", attempts=failed.attempts, sentence=failed.reason)
     return _alarm_when_long(turn)
 
@@ -180,7 +182,14 @@ def _alarm_when_long(turn: Turn) -> Turn:
         return turn
     if state.failed_attaches < ALARM_ATTEMPTS or turn.now - state.down_since < ALARM_SECONDS:
         return turn
-    return require_recovery(turn.set(alarmed=True), "the channel could not be attached again")
+    turn = turn.set(alarmed=True)
+    if state.refusals >= ALARM_ATTEMPTS:
+        return lose(turn, "the node answers and knows this channel no more", Code.NODE_RESTARTED)
+    turn = require_recovery(turn, "the channel could not be attached again")
+    operation = turn.operation
+    if operation is None or operation.stage is not Stage.SIGNED_SENT:
+        return turn
+    return doubt(turn, pending_code(operation), "the node cannot be asked what became of it")
 
 
 def opened(turn: Turn) -> Turn:

@@ -278,6 +278,13 @@ class ChainSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseSeen:
+    """The mutual close with this hash is in a block: the chain says so, whoever else is gone."""
+
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed. Given at least at the instant `next_wake(state)` names."""
 
@@ -294,6 +301,7 @@ Input = (
     | ResolveDue
     | Withheld
     | ChainSeen
+    | CloseSeen
     | SignReplied
     | Ticked
 )

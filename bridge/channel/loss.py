@@ -6,6 +6,7 @@ The line behind a lost channel is answered, so that nothing hangs; what the peer
 from bridge.channel.attempt import NO_SIGNATURE
 from bridge.channel.command import Message
 from bridge.channel.effect import Rest
+from bridge.channel.exposure import ON_CHAIN
 from bridge.channel.input import Conflicted
 from bridge.channel.operation import doubt, end_unknown, fail
 from bridge.channel.signature import drop_suspended
@@ -49,10 +50,16 @@ def lose(turn: Turn, sentence: str, code: Code) -> Turn:
     turn = drop_suspended(turn, sentence)
     operation = turn.operation
     if operation is not None and operation.stage is Stage.SIGNED_SENT:
+        code = Code.AWAITING_CHAIN if isinstance(operation.command, ON_CHAIN) else code
         turn = doubt(turn, code, f"{sentence}; the peer may hold the signed state")
     elif operation is not None and operation.stage in NO_SIGNATURE:
         turn = _end_unsigned(turn, operation, sentence)
     return turn.do(Rest())
+
+
+def pending_code(operation: Operation) -> Code:
+    """What is waited for: the chain can still tell of an on-chain command."""
+    return Code.AWAITING_CHAIN if isinstance(operation.command, ON_CHAIN) else Code.NODE_RESTARTED
 
 
 def _end_unsigned(turn: Turn, operation: Operation, sentence: str) -> Turn:

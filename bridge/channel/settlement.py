@@ -24,7 +24,11 @@ from bridge.errors import Code
 
 AWAY_SECONDS = 150.0
 """How long a peer that was away before a new attach is waited for: longer than `timeout_accept` (120 s)."""
-LONGEST_RECHECK_SECONDS = 60.0
+PEER_SECONDS, CHAIN_SECONDS = 150.0, 420.0
+"""Between two looks at what is waited for: longer than `timeout_accept` (120 s) and `timeout_funding_lock` (360 s).
+
+Each question starts the FSM's timer anew (protocol.md F.1): asked too often, a wait for a silent peer never ends.
+"""
 TIMEOUT_CODE = 3
 
 
@@ -94,7 +98,7 @@ def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Tur
         return _settle_unsigned(turn, operation)
     half = found.half_signed
     if half is not None and operation.transaction is not None and half.hash == operation.transaction.hash:
-        return turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
+        return turn if purpose is Purpose.RECHECK else turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
     if purpose is Purpose.REESTABLISH and isinstance(operation.command, Transfer | Checkpoint):
         return fail(turn, Code.NOT_APPLIED, "both sides agreed again on the state before it")
     return _settle_signed(turn, operation, purpose)
@@ -154,10 +158,10 @@ def recheck(turn: Turn) -> Turn:
         return turn
     operation, settling = turn.operation, turn.state.settling
     if operation is not None and _is_due(turn, operation.recheck_at):
-        again = turn.now + _patience(turn, operation.since)
+        again = turn.now + _patience(turn, operation)
         return ask_state(turn.set_operation(recheck_at=again), Purpose.RECHECK)
     if settling is not None and _is_due(turn, settling.recheck_at):
-        again = turn.now + _patience(turn, settling.since)
+        again = turn.now + CHAIN_SECONDS
         return ask_state(turn.set(settling=replace(settling, recheck_at=again)), Purpose.RECHECK)
     return turn
 
@@ -166,5 +170,7 @@ def _is_due(turn: Turn, at: float | None) -> bool:
     return at is not None and turn.now >= at
 
 
-def _patience(turn: Turn, since: float) -> float:
-    return min(max(RECHECK_SECONDS, turn.now - since), LONGEST_RECHECK_SECONDS)
+def _patience(turn: Turn, operation: Operation) -> float:
+    if operation.stage is Stage.IN_DOUBT:
+        return min(max(RECHECK_SECONDS, turn.now - operation.since), CHAIN_SECONDS)
+    return PEER_SECONDS if isinstance(operation.command, Transfer | Checkpoint) else CHAIN_SECONDS

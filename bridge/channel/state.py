@@ -236,6 +236,8 @@ class State:
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None
     failed_attaches: int = 0
+    refusals: int = 0
+    """Attaches in a row the node answered by closing the socket: it does not know the channel, or not us."""
     uses_previous: bool = False
     """The node refused the newest credential: the next attach shows the one before it (S1)."""
     drops: tuple[float, ...] = ()

@@ -14,8 +14,8 @@ this is its moment. `wake` says when time alone is worth a step.
 
 from typing import assert_never
 
-from bridge.channel import agreement, attach, attempt, exposure, proof, proposal, query, resolution, settlement
-from bridge.channel.command import Message, Shutdown
+from bridge.channel import agreement, attach, attempt, ending, exposure, proof, proposal, query, resolution, settlement
+from bridge.channel.command import Message
 from bridge.channel.effect import Effect, Reconnect
 from bridge.channel.input import (
     Accepted,
@@ -24,6 +24,7 @@ from bridge.channel.input import (
     ChainSeen,
     ChannelErrored,
     ChannelLeft,
+    CloseSeen,
     CommandDue,
     Conflicted,
     Frame,
@@ -50,7 +51,7 @@ from bridge.channel.input import (
     Withheld,
 )
 from bridge.channel.loss import split
-from bridge.channel.operation import advance, fail, is_busy, succeed, take
+from bridge.channel.operation import advance, is_busy, succeed, take
 from bridge.channel.request import AskBalances
 from bridge.channel.signature import close_request, hold, is_open, refuse_reply, take_held, warn
 from bridge.channel.state import UNSETTLED, Asked, Attachment, Phase, Purpose, Stage, State
@@ -58,7 +59,6 @@ from bridge.channel.terms import Dialect, Terms
 from bridge.channel.turn import Turn
 from bridge.channel.violation import reject_frame
 from bridge.channel.wake import ANSWER_SECONDS, keep_alive_at, wants_keep_alive
-from bridge.errors import Code
 
 
 def step(terms: Terms, state: State, input_: Input, now: float) -> tuple[State, tuple[Effect, ...]]:
@@ -117,6 +117,8 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
             return proposal.withhold(turn)
         case ChainSeen():
             return exposure.clear_by_chain(turn, input_)
+        case CloseSeen():
+            return ending.close_seen(turn, input_)
         case SignReplied():
             return _replied(turn, input_)
         case Ticked():
@@ -141,23 +143,9 @@ def _info(turn: Turn, info: InfoReported) -> Turn:
         case "closing":
             return turn.set(phase=Phase.CLOSING)
         case "closed_confirmed" | "close_mutual":
-            return _closed(turn)
+            return ending.close(turn)
         case _:
             return turn
-
-
-def _closed(turn: Turn) -> Turn:
-    """Confirmed on chain: the channel's life ends, and so does whatever waited for it."""
-    turn = close_request(turn.set(phase=Phase.CLOSED), "withdrawn", reason="the channel is closed")
-    settling = turn.state.settling
-    if settling is not None:
-        turn = proposal.settle(turn, settling.transaction)
-    operation = turn.operation
-    if operation is None or operation.stage is Stage.JOURNALED:
-        return turn
-    if isinstance(operation.command, Shutdown) and operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
-        return succeed(turn)
-    return fail(turn, Code.CHANNEL_CLOSED, "the channel was closed")
 
 
 def _sign_requested(turn: Turn, requested: SignRequested) -> Turn:

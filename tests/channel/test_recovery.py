@@ -7,18 +7,21 @@ import pytest
 
 from bridge.channel.command import Checkpoint, Resolve
 from bridge.channel.effect import Abandon, Conclude, Publish, Reconnect, RecordForward, RefuseReply, Send
+from bridge.channel.ending import pending_close
 from bridge.channel.identifier import FsmId, fingerprint
 from bridge.channel.input import (
     Accepted,
     BadReply,
     ChainReported,
     ChainSeen,
+    CloseSeen,
     CommandDue,
     Conflicted,
     Declined,
     FrameRejected,
     History,
     LinkDown,
+    LinkFailed,
     LinkUp,
     OffchainState,
     OtherAnswer,
@@ -57,6 +60,7 @@ from tests.channel.given import (
     offchain,
     opened,
     proposed,
+    shutdown,
     transaction,
     transfer,
 )
@@ -262,6 +266,14 @@ def test_a_payment_that_waits_for_the_peer_is_left_alone() -> None:
     channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
     ask_live(channel, offchain(2, signatures=1))
     assert not channel.sent(Refuse)
+
+
+def test_a_wait_for_the_peer_is_not_prolonged_by_asking() -> None:
+    """Each question starts the FSM's timer anew: asked every minute, a wait for a silent peer would never end."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    ask_live(channel, offchain(2, signatures=1))
+    assert not channel.wait(145).sent(), "the node's timer of 120 s ends it meanwhile"
+    assert channel.wait(10).sent(AskState)
 
 
 def test_a_deposit_that_waits_for_the_chain_is_left_alone() -> None:
@@ -538,6 +550,60 @@ def test_an_abandoned_deposit_that_is_mined_corrects_its_outcome() -> None:
 def test_a_transaction_on_its_way_to_the_chain_clears_nothing() -> None:
     """`deposit_signed` means pushed, not mined (observed)."""
     assert exposed().give(ChainReported(transaction=EXPOSED, info="deposit_signed")).state.exposures
+
+
+# --- the node knows the channel no more -------------------------------------------------------------------
+
+
+def turned_away(channel: Channel, times: int, every: float = 40.0) -> Channel:
+    """The node answers, and closes the socket without a frame."""
+    for _ in range(times):
+        channel.wait(every).give(LinkUp(resumed=True, presented=fingerprint(FSM)), LinkDown(1000, ""))
+    return channel
+
+
+def test_a_node_that_knows_the_channel_no_more_ends_it_with_an_answer_for_every_command() -> None:
+    """A killed node: reestablish => close 1000 without a frame, for ever (observed)."""
+    channel = turned_away(drop(opened()).give(CommandDue(transfer())), 5)
+    assert channel.event("alarm.recovery_required")
+    assert channel.state.phase is Phase.LOST
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.CHANNEL_NOT_OPEN)]
+
+
+def test_a_node_that_cannot_be_reached_ends_nothing() -> None:
+    """It may come back, and with it the channel: the alarm is given, the line waits."""
+    channel = drop(opened()).give(CommandDue(transfer())).wait(200)
+    channel.give(LinkFailed(attempts=9, reason="refused"))
+    assert channel.event("alarm.recovery_required")
+    assert (channel.state.phase, channel.outcomes()) == (Phase.OPEN, [])
+
+
+def signed_close() -> tuple[Channel, Transaction]:
+    """Our close is signed when the link is lost."""
+    tx = replace(transaction(Kind.CLOSE_MUTUAL, "x", fee=10), initiator_amount=990, responder_amount=500)
+    return drop(proposed(opened(), shutdown(), Tag.SHUTDOWN, tx, None)), tx
+
+
+def test_a_close_that_is_mined_while_we_are_away_is_found_on_chain() -> None:
+    """A node forgets a closed channel: nobody else can be asked."""
+    channel, tx = signed_close()
+    assert pending_close(channel.state) == tx.hash
+    channel.give(CloseSeen(tx.hash))
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
+    assert channel.state.phase is Phase.CLOSED
+    assert pending_close(channel.state) is None
+
+
+def test_a_close_nobody_can_tell_of_is_in_doubt_and_the_chain_may_still_settle_it() -> None:
+    channel, tx = signed_close()
+    turned_away(channel, 5)
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.AWAITING_CHAIN)]
+    assert [e.outcome for e in channel.give(CloseSeen(tx.hash)).outcomes()] == [Outcome.SUCCEEDED]
+
+
+def test_another_close_than_ours_settles_nothing() -> None:
+    channel, _ = signed_close()
+    assert not channel.give(CloseSeen("00")).last
 
 
 # --- the credential, the node's garbage, a second client --------------------------------------------------
