@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bridge.channel.attempt import NO_SIGNATURE, void
 from bridge.channel.command import Message
-from bridge.channel.effect import KeepFsmId, Rest
+from bridge.channel.effect import KeepFsmId, Reconnect, Rest
 from bridge.channel.identifier import fingerprint
 from bridge.channel.input import InfoReported, LinkDown, LinkFailed, LinkUp
 from bridge.channel.loss import lose, pending_code, require_recovery
@@ -18,7 +18,7 @@ from bridge.channel.operation import doubt
 from bridge.channel.query import from_journal
 from bridge.channel.request import AskState
 from bridge.channel.signature import close_request, suspend
-from bridge.channel.state import Attachment, Phase, Purpose, Stage, mark_down
+from bridge.channel.state import Attachment, Phase, Purpose, Stage, State, mark_down
 from bridge.channel.terms import Dialect
 from bridge.channel.turn import Turn
 from bridge.errors import Code
@@ -30,6 +30,8 @@ NORMAL, ABNORMAL = 1000, 1006
 """Close codes: as a node ends a socket, and of one that ended without its close frame."""
 BAD_CREDENTIAL = 1016
 """The node's data code for an `fsm_id` it does not know."""
+OPEN_SECONDS = 30.0
+"""`open` follows `channel_reestablished` at once (observed)."""
 MOST_DROPS, DROPS_SECONDS, YIELD_SECONDS = 3, 60.0, 60.0
 """So many sockets torn from a working channel in so long look like a second client: then we yield for a while."""
 
@@ -174,6 +176,27 @@ def link_failed(turn: Turn, failed: LinkFailed) -> Turn:
     return _alarm_when_long(turn)
 
 
+def watch(turn: Turn) -> Turn:
+    """What time does to a channel that is attached and does not come up: `open` was lost, or the peer stays away."""
+    state = turn.state
+    if state.attachment is not Attachment.REESTABLISHING:
+        return turn
+    if state.agreed_at is not None and turn.now >= state.agreed_at + OPEN_SECONDS:
+        return turn.set(agreed_at=None).do(Reconnect("both sides agreed and the channel did not open"))
+    if state.alarmed or state.down_since is None or turn.now < state.down_since + ALARM_SECONDS:
+        return turn
+    return require_recovery(turn.set(alarmed=True), "the peer has not come back after the link was lost")
+
+
+def watched_until(state: State) -> float | None:
+    """When time alone has something to say about such a channel."""
+    if state.attachment is not Attachment.REESTABLISHING:
+        return None
+    if state.agreed_at is not None:
+        return state.agreed_at + OPEN_SECONDS
+    return None if state.alarmed or state.down_since is None else state.down_since + ALARM_SECONDS
+
+
 def _alarm_when_long(turn: Turn) -> Turn:
     """A channel nobody can attach to: the operator needs the latest co-signed state now, not later."""
     state = turn.state
@@ -196,7 +219,7 @@ def opened(turn: Turn) -> Turn:
     """`open`: the channel is usable, for the first time or again."""
     state = turn.state
     first = state.cosigned is None
-    turn = turn.set(phase=Phase.OPEN, peer_is_away=False, peer_awaited_until=None)
+    turn = turn.set(phase=Phase.OPEN, peer_is_away=False, peer_awaited_until=None, agreed_at=None)
     if first and state.attachment is Attachment.READY:
         return turn
     if turn.terms.dialect is Dialect.LEGACY_SEED:

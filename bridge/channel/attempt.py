@@ -102,14 +102,14 @@ def lapse(turn: Turn, opened: OpenRequest) -> Turn:
     return fail(turn, Code.SIGN_TIMEOUT, "no signer answered before the deadline")
 
 
-def void(turn: Turn, operation: Operation, evidence: str = "", *, is_exposed: bool = True) -> Turn:
+def void(turn: Turn, operation: Operation, evidence: str = "", *, is_exposed: bool = True, took: float = 0.0) -> Turn:
     """The attempt came to nothing: the command waits at the head of its line again.
 
     If our signature was out by then it stays remembered: that very transaction may yet be co-signed. Unless the
     node is known to have kept it to itself.
     """
     turn = abandon(turn, operation, evidence, is_exposed=is_exposed)
-    turn = pause(turn)
+    turn = pause(turn, took)
     return turn.set_operation(
         stage=Stage.JOURNALED,
         since=turn.now,
@@ -121,9 +121,13 @@ def void(turn: Turn, operation: Operation, evidence: str = "", *, is_exposed: bo
     )
 
 
-def pause(turn: Turn) -> Turn:
-    """Each conflict after another makes the next trigger wait longer (rule 8)."""
-    seconds = min(max(turn.state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+def pause(turn: Turn, took: float = 0.0) -> Turn:
+    """Each conflict after another makes the next trigger wait longer (rule 8).
+
+    `took`: how long the attempt had lived when it met another. Two sides whose pauses are shorter than that, because
+    their signers are slow, meet again and again.
+    """
+    seconds = min(max(turn.state.pause * 2, FIRST_PAUSE, took * 2), LONGEST_PAUSE)
     return turn.set(pause=seconds, pause_until=turn.now + seconds * (0.5 + _spread(turn)))
 
 
@@ -177,7 +181,8 @@ def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, code
     """
     retried = isinstance(operation.command, Transfer | Checkpoint) and conflicted.code in RETRIED_CODES
     if retried and operation.attempt <= turn.terms.conflict_retries:
-        return void(turn, operation, f"conflict {conflicted.code} at round {conflicted.round}")
+        evidence = f"conflict {conflicted.code} at round {conflicted.round}"
+        return void(turn, operation, evidence, took=turn.now - operation.triggered_at)
     data = {"node_code": conflicted.code, "attempts": operation.attempt}
     if conflicted.code == ONCHAIN_CODE:
         return fail(turn, Code.ONCHAIN_REJECTED, "the chain refused the transaction", data=data)

@@ -146,6 +146,7 @@ def trigger(turn: Turn, operation: Operation) -> Turn:
         base_round=turn.state.round,
         request_id=request.request_id,
         since=turn.now,
+        triggered_at=turn.now,
         transaction=None,
         doubt=None,
         recheck_at=None,

@@ -110,6 +110,7 @@ class Operation:
     request_id: RequestId | None = None
     since: float = 0.0
     """When it entered its stage."""
+    triggered_at: float = 0.0
     not_before: float = 0.0
     """No trigger before this instant: the pause after a conflict."""
     transaction: Transaction | None = None
@@ -236,6 +237,8 @@ class State:
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None
     failed_attaches: int = 0
+    agreed_at: float | None = None
+    """When both sides were reported to have agreed again: `open` follows at once, or was lost."""
     refusals: int = 0
     """Attaches in a row the node answered by closing the socket: it does not know the channel, or not us."""
     uses_previous: bool = False
@@ -294,4 +297,4 @@ def decode(data: bytes) -> State:
 def mark_down(state: State, now: float) -> State:
     """The link is gone: nothing asked will be answered, and what was open is another's to find again."""
     since = state.down_since if state.down_since is not None else now
-    return replace(state, attachment=Attachment.DOWN, asked=(), down_since=since)
+    return replace(state, attachment=Attachment.DOWN, asked=(), down_since=since, agreed_at=None)

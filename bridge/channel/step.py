@@ -136,6 +136,8 @@ def _info(turn: Turn, info: InfoReported) -> Turn:
     match info.event:
         case "fsm_up" if not turn.terms.dialect.is_legacy:
             return attach.fsm_up(turn, info)
+        case "channel_reestablished":
+            return turn.set(agreed_at=turn.now)
         case "open":
             return attach.opened(turn)
         case "peer_disconnected":
@@ -353,7 +355,7 @@ def _watch(turn: Turn) -> Turn:
         turn = attempt.lapse(turn, opened) if own else proposal.lapse(turn, opened)
     if turn.state.peer_awaited_until is not None and turn.now >= turn.state.peer_awaited_until:
         turn = turn.set(peer_is_away=False, peer_awaited_until=None)
-    turn = _expire_questions(turn)
+    turn = attach.watch(_expire_questions(turn))
     operation = turn.operation
     if operation is not None and turn.state.attachment is Attachment.READY:
         turn = attempt.watch(turn, operation)

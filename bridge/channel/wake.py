@@ -1,6 +1,7 @@
 """When time alone will next change something, so that nobody has to tick in vain."""
 
 from bridge.channel import attempt
+from bridge.channel.attach import watched_until
 from bridge.channel.proof import proof_at, wants_proof
 from bridge.channel.signature import warning_at
 from bridge.channel.state import Attachment, Phase, Stage, State
@@ -30,6 +31,8 @@ def next_wake(terms: Terms, state: State, after: float) -> float | None:
         instants.append(warning_at(state.open_request))
     if wants_keep_alive(terms, state):
         instants.append(keep_alive_at(terms, state))
+    if (waited := watched_until(state)) is not None:
+        instants.append(waited)
     if wants_proof(terms, state):
         instants.append(proof_at(terms, state))
     if state.peer_awaited_until is not None:

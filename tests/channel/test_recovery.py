@@ -552,6 +552,30 @@ def test_a_transaction_on_its_way_to_the_chain_clears_nothing() -> None:
     assert exposed().give(ChainReported(transaction=EXPOSED, info="deposit_signed")).state.exposures
 
 
+# --- a reestablish that does not come to its end ----------------------------------------------------------
+
+
+def returning(channel: Channel) -> Channel:
+    channel.give(LinkDown(1001, ""), LinkUp(resumed=True, presented=fingerprint(FSM)))
+    return channel.info("fsm_up", fsm_id=FsmId("ba_new"))
+
+
+def test_an_open_that_was_lost_makes_a_new_socket() -> None:
+    """channel_reestablished, X: nobody would ask anything for ever."""
+    channel = returning(opened()).info("channel_reestablished")
+    assert not [effect for effect in channel.wait(29).last if isinstance(effect, Reconnect)]
+    assert [effect for effect in channel.wait(2).last if isinstance(effect, Reconnect)]
+
+
+def test_a_peer_that_does_not_come_back_is_told_once() -> None:
+    """The operator has the kit; the line waits, for the peer may still come."""
+    channel = returning(opened())
+    assert channel.wait(151).event("alarm.recovery_required")
+    assert "alarm.recovery_required" not in channel.wait(1000).events()
+    channel.info("channel_reestablished").info("open")
+    assert channel.answer(AskState, OffchainState(create(), None)).calm().state.is_ready
+
+
 # --- the node knows the channel no more -------------------------------------------------------------------
 
 
