@@ -35,6 +35,9 @@ bench: environment ## a hundred channels, twenty transfers each way: nothing may
 mutants: environment ## the code broken on purpose, one rule at a time: the tests must notice
 	$(BIN)/python -m tests.mutants $(ARGS)
 
+soak: environment ## ten minutes at full speed, a kill -9 every two: memory must stay flat
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
 lint: environment ## ruff, mypy strict, and the floors of the house
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

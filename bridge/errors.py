@@ -12,7 +12,9 @@ Others' mistakes are data: a code in a result, an event or a dead letter. Ours a
     ├── OwnerConflict           another process owns the data directory; exit 75
     ├── JournalUnavailable      the disk; the process stops loudly, nothing further is sent
     ├── BrokerUnavailable       transient: retried by the supervisor of the connection
-    │   └── BrokerRefused       fatal: credentials, rights, topology that differs
+    │   ├── BrokerRefused       fatal: credentials, rights, topology that differs
+    │   ├── Unroutable          no queue wanted the envelope: stored nowhere
+    │   └── Nacked              a queue behind the exchange is full
     ├── NodeUnavailable         transient: retried by the link
     └── InvariantViolation      ours: a bug; the channel halts and says so
 """
@@ -210,6 +212,14 @@ class BrokerRefused(BrokerUnavailable):
     """Fatal: repeating it cannot help. Credentials, rights, a queue declared otherwise."""
 
     code = Code.BROKER_REFUSED
+
+
+class Unroutable(BrokerUnavailable):
+    """No queue wanted the envelope: it is stored nowhere."""
+
+
+class Nacked(BrokerUnavailable):
+    """A queue refused the envelope, being full. Other queues may have stored it (pitfalls.md row 30)."""
 
 
 class NodeUnavailable(BridgeError):

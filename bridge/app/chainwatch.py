@@ -1,8 +1,9 @@
 """Asks the chain, now and then, whether what was signed and abandoned can still be used there.
 
-Only for channels with such an exposure, and only where the configuration names the node's HTTP address; without
-one the node's own reports clear it. A node that does not answer is asked again later: an exposure that stays is
-safe, one that goes too early is not.
+Also whether a close we signed is in a block: a node forgets a closed channel, so a bridge that was away at that
+moment has nobody else to ask. Only for channels that wait for such an answer, and only where the configuration
+names the node's HTTP address. A node that does not answer is asked again later: an exposure that stays is safe,
+one that goes too early is not.
 """
 
 import asyncio
@@ -10,9 +11,12 @@ import logging
 from collections.abc import Mapping
 
 from bridge.app.worker import Worker
+from bridge.channel.ending import pending_close
 from bridge.channel.identifier import ChannelName
+from bridge.channel.input import ChainSeen, CloseSeen
 from bridge.errors import NodeUnavailable
-from bridge.node.chain import Chain
+from bridge.node.chain import PENDING, Chain
+from bridge.wire.encoding import encode
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +40,22 @@ class ChainWatch:
         while True:
             await asyncio.sleep(self._every_seconds)
             for name, url in self._urls.items():
-                worker = self._workers[name]
-                if any(exposure.nonce is not None for exposure in worker.state.exposures):
-                    await self._look(worker, url)
+                await self._look(self._workers[name], url)
 
     async def _look(self, worker: Worker, url: str) -> None:
+        has_exposure = any(exposure.nonce is not None for exposure in worker.state.exposures)
+        close = pending_close(worker.state)
+        if not has_exposure and close is None:
+            return
         try:
             async with Chain(url) as chain:
-                height, nonce = await chain.height(), await chain.nonce(worker.terms.own)
+                if has_exposure:
+                    worker.chain_seen(ChainSeen(await chain.height(), await chain.nonce(worker.terms.own)))
+                if close is not None and await _is_mined(chain, close):
+                    worker.chain_seen(CloseSeen(close))
         except NodeUnavailable as error:
             log.warning("chain_not_asked", extra={"channel": worker.terms.name, "error": str(error)})
-            return
-        worker.chain_seen(height, nonce)
+
+
+async def _is_mined(chain: Chain, hash_: str) -> bool:
+    return await chain.transaction(encode("th", bytes.fromhex(hash_))) not in (None, PENDING)

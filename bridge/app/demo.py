@@ -2,14 +2,17 @@
 
 A business client sends commands, two signers with keys of their own sign, an accounting consumer reads the
 events and keeps its own books. Three channels are served by one bridge, both roles of each: one with today's
-nodes' dialect, two with the legacy dialect of 2018 in its two profiles. At the end the books are compared
-with what the node says, and one line sums up. Exit code 0 only if everything was as promised.
+nodes' dialect, two with the legacy dialect of 2018 in its two profiles. In the middle of payments the bridge is
+killed and the broker restarted. At the end the books are compared with what the node says, and one line sums up.
+Exit code 0 only if everything was as promised.
 """
 
 import asyncio
 import json
+import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +26,13 @@ from bridge.app.live import Board, describe
 from bridge.app.stage import ROLES, Act, Stage
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, BrokerUnavailable
 
-STEP_SECONDS = 30.0
+STEP_SECONDS = 60.0
 PAYMENTS = 5
+UNDER_FIRE = 20
+"""Payments sent at once before the bridge is killed, and as many again before the broker is restarted."""
+AGAIN_SECONDS = 0.5
 SEED_KINDS = 26
 """Example frames in the seed document, each of a kind of its own."""
 T = TypeVar("T")
@@ -46,6 +52,11 @@ class Audience:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     books: dict[str, int] = field(default_factory=dict)
     """Channel to its own balance, kept from events alone."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """Channel to the number of its latest event: what comes again has one that was seen."""
+    repeats: int = 0
+    refused: str | None = None
+    """What the accountant cannot accept: a number that was left out."""
 
     async def until(self, look: Callable[[], T | None], what: str) -> T:
         try:
@@ -63,10 +74,22 @@ class Audience:
 
         return await self.until(look, what)
 
+    def ended(self, command_ids: Iterable[str]) -> int:
+        """How many of these have their outcome."""
+        return sum(command_id in self.results for command_id in command_ids)
+
     async def outcome(self, command_id: str) -> dict[str, Any]:
         return await self.until(lambda: self.results.get(command_id), f"the outcome of {command_id}")
 
     def take_event(self, body: dict[str, Any]) -> None:
+        """Each once: an event comes at least once, numbered without a gap."""
+        seq, latest = body["seq"], self.seen.get(body["channel"], 0)
+        if seq <= latest:
+            self.repeats += 1
+            return
+        if seq != latest + 1:
+            self.refused = f"{body['channel']}: event {seq} came after {latest}"
+        self.seen[body["channel"]] = seq
         self.events.append(body)
         name, data = _name(body), body["data"]
         kind = "sign" if body["family"] == "sign" else "event"
@@ -74,6 +97,8 @@ class Audience:
             self.board.counts["signing"] += 1
         self.board.note(kind, f"{body['channel']}.{name}", describe(data))
         self.board.set(body["channel"], latest=name, round=str(body["round"] or ""))
+        if name == "link.attached" and self.board.channels[body["channel"]].get("state") == "bridge killed":
+            self.board.set(body["channel"], state="open")
         self._book(body["channel"], name, data)
         self.changed.set()
 
@@ -111,9 +136,15 @@ class Shop:
     outcomes: dict[str, str] = field(default_factory=dict)
 
     async def send(self, channel: str, kind: str, **fields: Any) -> str:
+        """Until the broker has it: given again under the same id, a command is still one command."""
         body = {name.rstrip("_"): value for name, value in fields.items()}  # `from` is a word of Python's
+        body["command_id"] = str(uuid.uuid4())
         self.audience.board.note("command", f"{channel}.{kind}", describe(body))
-        return await self.client.send(channel, kind, body)
+        while True:
+            try:
+                return await self.client.send(channel, kind, body)
+            except BrokerUnavailable:
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def run(self, channel: str, kind: str, expected: str = "succeeded", **fields: Any) -> dict[str, Any]:
         """One command; its outcome must be the expected one."""
@@ -177,9 +208,11 @@ async def _close(shop: Shop, audience: Audience, act: Act) -> None:
         audience.board.set(name, state="closed")
 
 
-async def _compare_books(stage: Stage, shop: Shop, audience: Audience) -> None:
-    """The accountant's books, kept from events alone, against what the bridge says it knows."""
-    for act in stage.acts:
+async def _compare_books(stage: Stage, shop: Shop, audience: Audience, acts: Iterable[Act]) -> None:
+    """The accountant's books, kept from events alone, against what the node says when asked."""
+    if audience.refused is not None:
+        raise DemoFailed(audience.refused)
+    for act in acts:
         for role in ROLES:
             name = f"{act.name}-{role}"
             result = await shop.run(name, "query", what="balances")
@@ -204,8 +237,11 @@ async def _audience(stage: Stage, board: Board) -> AsyncIterator[tuple[Shop, Aud
         client = BusClient(shop_side, stage.prefix, stage.user("shop"))
         accountant = BusClient(books_side, stage.prefix, stage.user("accounting"))
         names = [name for act in stage.acts for name in (act.initiator, act.responder)]
-        events = await accountant.listen("books", [(f"{stage.prefix}.events", f"{name}.#") for name in names])
-        results = await client.results()
+        # Queues that outlive the broker; on somebody else's broker, none that outlive us.
+        is_temporary = not stage.has_own_broker
+        bindings = [(f"{stage.prefix}.events", f"{name}.#") for name in names]
+        events = await accountant.listen("books", bindings, is_temporary=is_temporary)
+        results = await client.results(is_temporary=is_temporary)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         readers = [
             group.create_task(_read(events, audience.take_event)),
@@ -244,11 +280,64 @@ async def _scenes(stage: Stage, shop: Shop, audience: Audience) -> None:
     async with asyncio.TaskGroup() as group:
         for act in stage.acts:
             group.create_task(_perform(stage, shop, audience, act))
-    audience.board.say("the accountant's books against the channels")
-    await _compare_books(stage, shop, audience)
-    audience.board.say("closing")
+    lasting = [act for act in stage.acts if act.profile != "seed"]
+    # The oldest dialect has no word to come back with: its channel ends before the bridge is killed.
+    audience.board.say(
+        "the accountant's books against the channels, and the channel that cannot outlive the bridge closes"
+    )
+    await _compare_books(stage, shop, audience, stage.acts)
     for act in stage.acts:
+        if act not in lasting:
+            await _close(shop, audience, act)
+    await _pay_under_fire(stage, shop, audience, lasting)
+    audience.board.say("the accountant's books against the channels again")
+    await _compare_books(stage, shop, audience, lasting)
+    audience.board.say("closing")
+    for act in lasting:
         await _close(shop, audience, act)
+
+
+async def _pay_under_fire(stage: Stage, shop: Shop, audience: Audience, acts: Sequence[Act]) -> None:
+    """The bridge is killed, then the broker restarted, each in the middle of payments; every outcome is awaited."""
+    today = acts[0]
+    sent = await _pay_many(stage, shop, today, ROLES)
+    await audience.until(lambda: audience.ended(sent) >= UNDER_FIRE // 5 or None, "the first of these payments")
+    audience.board.say(f"SIGKILL for the bridge, {audience.ended(sent)} of {len(sent)} payments done")
+    await _kill_bridge(stage, audience)
+    sent += await _pay_many(stage, shop, today, ROLES)
+    await audience.until(lambda: audience.ended(sent) > UNDER_FIRE or None, "payments to go on")
+    if stage.has_own_broker:
+        audience.board.say(f"the broker stops, {audience.ended(sent)} of {len(sent)} payments done")
+        await stage.stop_broker()
+        audience.board.say("the broker starts again")
+        await stage.start_broker()
+        audience.board.counts["broker restarted"] += 1
+    else:
+        audience.board.say("the broker is not ours (AMQP_URL): it is not restarted")
+    for command_id in sent:
+        await shop.expect(command_id, "succeeded")
+    for act in acts:
+        for command_id in await _pay_many(stage, shop, act, ROLES[::-1], 3):
+            await shop.expect(command_id, "succeeded")
+
+
+async def _kill_bridge(stage: Stage, audience: Audience) -> None:
+    await stage.kill_bridge()
+    audience.board.counts["bridge killed"] += 1
+    for name in sorted(audience.board.channels):
+        if audience.board.channels[name].get("state") != "closed":
+            audience.board.set(name, state="bridge killed")
+    stage.start_bridge()
+    audience.board.say("the bridge starts again on the same journal")
+
+
+async def _pay_many(stage: Stage, shop: Shop, act: Act, way: Sequence[str], times: int = UNDER_FIRE) -> list[str]:
+    """All at once: they wait in the channel's line, where they are journaled."""
+    payer, payee = (stage.accounts[f"{act.name}-{role}"] for role in way)
+    name = f"{act.name}-{way[0]}"
+    return [
+        await shop.send(name, "transfer", from_=payer, to=payee, amount=str(10_000 + number)) for number in range(times)
+    ]
 
 
 async def _watch(stage: Stage) -> None:
@@ -277,6 +366,8 @@ def _sum_up(stage: Stage, shop: Shop, board: Board, kinds: int) -> str:
         f"demo: ok  channels {len(stage.acts)} (both roles)  dialects {dialects}  commands {board.counts['command']}"
         f"  outcomes {len(shop.outcomes)} ({told})  sign requests {board.counts['signing']}"
         f"  events {board.counts['event'] + board.counts['sign']}  seed frames {kinds} of {SEED_KINDS}"
+        f"  bridge killed {board.counts['bridge killed']}  broker restarted {board.counts['broker restarted']}"
+        "  books balance"
     )
     if kinds != SEED_KINDS:
         raise DemoFailed(f"only {kinds} of {SEED_KINDS} kinds of seed frame were seen")
@@ -286,6 +377,7 @@ def _sum_up(stage: Stage, shop: Shop, board: Board, kinds: int) -> str:
 def play(directory: Path | None) -> int:
     """Runs the demo; returns the exit code. Ctrl-C cleans up and gives 130."""
     console = Board().console
+    logging.getLogger().addHandler(logging.NullHandler())  # losses are part of the play; what counts is told by it
 
     async def main() -> str:
         task = asyncio.current_task()

@@ -9,10 +9,10 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bridge.app.bus import Consumes, Delivery
 from bridge.app.contract import Names
 from bridge.app.relay import Relay
 from bridge.app.worker import Replied, Worker
-from bridge.broker.consumer import Consumer, Delivery
 from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
 from bridge.channel.effect import RefuseReply
 from bridge.channel.identifier import ChannelName, CommandId, SignRequestId
@@ -58,7 +58,7 @@ class CommandIntake:
         self._clock = clock
         self._limit = limit
 
-    async def run(self, consumer: Consumer) -> None:
+    async def run(self, consumer: Consumes) -> None:
         async for delivery in consumer:
             await self._relay.room()
             await self.handle(delivery)
@@ -173,7 +173,7 @@ class ReplyIntake:
         self._relay = relay
         self._clock = clock
 
-    async def run(self, consumer: Consumer) -> None:
+    async def run(self, consumer: Consumes) -> None:
         async for delivery in consumer:
             await self.handle(delivery)
 

@@ -8,16 +8,15 @@ one after the other; many lanes go out side by side. A row leaves the journal on
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Protocol
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from bridge.errors import BrokerUnavailable
+from bridge.app.bus import Publishes
+from bridge.errors import BrokerUnavailable, Nacked, Unroutable
 from bridge.journal.journal import Journal
 from bridge.journal.record import OutboxRow
-from bridge.wire.envelope import Envelope
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +26,23 @@ FULL = 0.8
 """At this share of its limits the outbox asks the intakes to wait."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 8.0
 
-
-class Publishes(Protocol):
-    async def publish(self, envelope: Envelope) -> None:
-        """Returns when the broker has taken it; raises BrokerUnavailable otherwise."""
-        ...
+Alarm = Callable[[OutboxRow, BrokerUnavailable], None]
 
 
 class Relay:
-    """May be given the same row once only. Keeps order per lane, not across lanes."""
+    """May be given the same row once only. Keeps order per lane, not across lanes.
+
+    `alarm` is told of a row the broker returned or refused, once until its lane moves again. It must not block.
+    """
 
     def __init__(
-        self, journal: Journal, publisher: Publishes, *, most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES
+        self,
+        journal: Journal,
+        publisher: Publishes,
+        *,
+        most_rows: int = MOST_ROWS,
+        most_bytes: int = MOST_BYTES,
+        alarm: Alarm | None = None,
     ) -> None:
         self._journal = journal
         self._publisher = publisher
@@ -50,6 +54,10 @@ class Relay:
         self._bytes = 0
         self._error: BaseException | None = None
         self._stuck: set[str] = set()
+        self._alarm = alarm
+        self._refused: set[str] = set()
+        self.refusals = 0
+        """Publishes the broker returned or refused so far: a counter."""
         self._most_rows = most_rows
         self._most_bytes = most_bytes
         self._room = asyncio.Event()
@@ -132,8 +140,21 @@ class Relay:
             if row.lane not in self._stuck:
                 self._stuck.add(row.lane)
                 log.warning("publish_waits", extra={"lane": row.lane, "error": str(error)})
+            if isinstance(error, Unroutable | Nacked):
+                self._count_refusal(row, error)
             raise
         self._stuck.discard(row.lane)
+        self._refused.discard(row.lane)
+
+    def _count_refusal(self, row: OutboxRow, error: BrokerUnavailable) -> None:
+        """Repeating it will not help until somebody mends the broker: an operator's matter (pitfalls.md rows 2, 30)."""
+        self.refusals += 1
+        if row.lane in self._refused or not row.envelope.mandatory:
+            return
+        self._refused.add(row.lane)
+        log.error("event_unroutable", extra={"lane": row.lane, "routing_key": row.envelope.routing_key})
+        if self._alarm is not None:
+            self._alarm(row, error)
 
     async def run(self) -> None:
         """Forget confirmed rows, many in one commit. Ends only with an error or by cancellation."""

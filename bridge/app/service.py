@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+from bridge.app.bus import Bus, Consumes, RabbitBus
 from bridge.app.chainwatch import ChainWatch
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config, terms
@@ -20,20 +21,20 @@ from bridge.app.intake import Backlog, CommandIntake, ReplyIntake
 from bridge.app.relay import Relay
 from bridge.app.supervisor import Supervisor
 from bridge.app.worker import Worker
-from bridge.broker.connection import Connection
-from bridge.broker.consumer import Consumer
-from bridge.broker.publisher import Publisher
 from bridge.channel.identifier import ChannelName
 from bridge.channel.state import State, decode
 from bridge.channel.terms import Terms
-from bridge.errors import ConfigInvalid, Finding, NodeUnavailable
+from bridge.errors import BrokerUnavailable, ConfigInvalid, Finding, NodeUnavailable
 from bridge.journal.journal import Journal
+from bridge.journal.record import OutboxRow
 from bridge.node.chain import Chain
 
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
 FLUSH_SECONDS = 10.0
+CHANNEL_LANES = ("events", "sign")
 RETENTION_SECONDS = 30 * 86_400.0
 PRUNE_SECONDS = 3600.0
 
@@ -41,9 +42,10 @@ PRUNE_SECONDS = 3600.0
 class Service:
     """One bridge. `run()` works until `stop()`; each instance is used once."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] | None = None, bus: Bus | None = None) -> None:
         self._config = config
         self._clock = clock or SteadyClock()
+        self._bus = bus or RabbitBus(config.broker_urls(), call_seconds=config.limits.broker_timeout_seconds)
         self._names = Names(config.prefix, config.event_type_prefix)
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -66,22 +68,31 @@ class Service:
         async with AsyncExitStack() as stack:
             journal = await Journal.open(Path(config.data_dir), config.journal_key(), self._clock)
             stack.push_async_callback(journal.close)
-            publishing = await stack.enter_async_context(self._connection("publish"))
-            consuming = await stack.enter_async_context(self._connection("consume"))
+            log.info("journal_opened", extra={"epoch": journal.epoch})
+            bus = await stack.enter_async_context(self._bus)
             await _check_networks(config)
             limits = config.limits
-            relay = Relay(journal, Publisher(publishing), most_rows=limits.outbox_rows, most_bytes=limits.outbox_bytes)
+            relay = Relay(
+                journal,
+                bus.publisher(),
+                most_rows=limits.outbox_rows,
+                most_bytes=limits.outbox_bytes,
+                alarm=self._tell_unpublished,
+            )
             stack.push_async_callback(relay.close)
-            await relay.load()
             for channel_terms, node in terms(config):
                 self.workers[channel_terms.name] = await self._load(channel_terms, node.url, journal, relay)
                 if node.chain_url is not None:
                     self._chain_urls[channel_terms.name] = node.chain_url
-            await self._work(journal, relay, consuming)
+            await relay.load()
+            await self._work(journal, relay, bus)
 
-    def _connection(self, name: str) -> Connection:
-        seconds = self._config.limits.broker_timeout_seconds
-        return Connection(self._config.broker_urls(), name, call_seconds=seconds)
+    def _tell_unpublished(self, row: OutboxRow, error: BrokerUnavailable) -> None:
+        """An alarm among the events of the channel whose envelope the broker does not take."""
+        kind, _, name = row.lane.partition("/")
+        worker = self.workers.get(ChannelName(name)) if kind in CHANNEL_LANES else None
+        if worker is not None and ChannelName(name) not in self.supervisor.halted:
+            worker.unpublished(row.envelope.routing_key, str(error))
 
     async def _load(self, channel_terms: Terms, url: str, journal: Journal, relay: Relay) -> Worker:
         record = await journal.load(channel_terms.name)
@@ -97,14 +108,12 @@ class Service:
         most = self._config.limits.node_frame_bytes
         return Worker(channel_terms, url, state, contract, journal, relay, self._clock, max_frame_bytes=most)
 
-    async def _work(self, journal: Journal, relay: Relay, consuming: Connection) -> None:
+    async def _work(self, journal: Journal, relay: Relay, bus: Bus) -> None:
         prefix = self._config.prefix
         limits = self._config.limits
         backlog = Backlog(limits.backlog_per_channel, limits.backlog)
-        commands = Consumer(consuming, f"{prefix}.commands", prefetch=limits.prefetch, source=f"{prefix}.commands")
-        replies = Consumer(
-            consuming, f"{prefix}.sign-replies", prefetch=limits.prefetch, source=f"{prefix}.sign-replies"
-        )
+        commands = bus.consumer(f"{prefix}.commands", prefetch=limits.prefetch, source=f"{prefix}.commands")
+        replies = bus.consumer(f"{prefix}.sign-replies", prefetch=limits.prefetch, source=f"{prefix}.sign-replies")
         command_intake = CommandIntake(
             self._names, self.workers, self.supervisor.halted, journal, relay, self._clock, backlog
         )
@@ -137,28 +146,27 @@ class Service:
             log.info("journal_pruned", extra={"rows": forgotten})
             await asyncio.sleep(PRUNE_SECONDS)
 
-    async def _wind_down(self, relay: Relay, commands: Consumer, replies: Consumer) -> None:
+    async def _wind_down(self, relay: Relay, commands: Consumes, replies: Consumes) -> None:
         """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties."""
         log.info("bridge_stopping")
-        await commands.close()
-        await self._settle()
-        await replies.close()
         live = [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
-        with suppress(TimeoutError):
+        for worker in live:
+            worker.take_no_more()
+        try:
             async with asyncio.timeout(SETTLE_SECONDS):
+                await commands.close()
+                await asyncio.gather(*(worker.settled() for worker in live))
+                await replies.close()
+                # A reply that came while the others settled.
+                await asyncio.gather(*(worker.settled() for worker in live))
+        except TimeoutError:
+            log.warning("stopping_with_signed_operations")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.gather(*(worker.link.close() for worker in live))
                 await asyncio.gather(*(worker.drained() for worker in live))
         if not await relay.flush(FLUSH_SECONDS):
             log.warning("outbox_not_empty", extra={"rows": relay.depth[0]})
-
-    async def _settle(self) -> None:
-        """A signature is out: its outcome is worth a short wait."""
-        waits = [worker.settled() for name, worker in self.workers.items() if name not in self.supervisor.halted]
-        try:
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await asyncio.gather(*waits)
-        except TimeoutError:
-            log.warning("stopping_with_signed_operations")
 
 
 async def _check_networks(config: Config) -> None:
@@ -184,16 +192,29 @@ async def _check_networks(config: Config) -> None:
 
 
 async def serve(config: Config) -> None:
-    """Runs a bridge until SIGTERM or SIGINT; a second signal ends it at once."""
+    """Runs a bridge until SIGTERM or SIGINT.
+
+    The first while it still starts ends the start; a second one at any time ends the process as if nobody had asked
+    to be told: the journal is made for that.
+    """
     service = Service(config)
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # inside a task
 
-    def on_signal() -> None:
-        if service.is_stopping and task is not None:
-            task.cancel()
+    def on_signal(number: signal.Signals) -> None:
+        if service.is_stopping:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         service.stop()
+        if not service.ready.is_set():
+            task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await service.run()
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        await service.run()
+    except asyncio.CancelledError:
+        if not service.is_stopping:
+            raise
+        log.info("bridge_stopped_while_starting")

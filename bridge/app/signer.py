@@ -10,10 +10,8 @@ import logging
 import signal
 from collections.abc import Callable
 
+from bridge.app.bus import Bus, Consumes, Delivery, Publishes, RabbitBus
 from bridge.app.clock import SteadyClock
-from bridge.broker.connection import Connection
-from bridge.broker.consumer import Consumer, Delivery
-from bridge.broker.publisher import Publisher
 from bridge.channel.identifier import Account, ChannelName
 from bridge.errors import BodyError, BrokerUnavailable
 from bridge.signing.signer import Signer
@@ -26,10 +24,17 @@ log = logging.getLogger(__name__)
 class SignerService:
     """Serves every account the signer has a key for, each from its own queue."""
 
-    def __init__(self, prefix: str, signer: Signer, urls: list[str], clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        signer: Signer,
+        urls: list[str],
+        clock: Callable[[], float] | None = None,
+        bus: Bus | None = None,
+    ) -> None:
         self._prefix = prefix
         self._signer = signer
-        self._urls = urls
+        self._bus = bus or RabbitBus(urls, name="signer")
         self._clock = clock or SteadyClock()
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -39,10 +44,10 @@ class SignerService:
         self._stopping.set()
 
     async def run(self) -> None:
-        async with Connection(self._urls, "signer") as connection, asyncio.TaskGroup() as group:
-            publisher = Publisher(connection)
+        async with self._bus as bus, asyncio.TaskGroup() as group:
+            publisher = bus.publisher()
             consumers = [
-                Consumer(connection, f"{self._prefix}.sign-requests.{account}", source=f"{self._prefix}.sign-requests")
+                bus.consumer(f"{self._prefix}.sign-requests.{account}", source=f"{self._prefix}.sign-requests")
                 for account in self._signer.accounts
             ]
             tasks = [group.create_task(self._consume(consumer, publisher)) for consumer in consumers]
@@ -54,7 +59,7 @@ class SignerService:
             for task in tasks:
                 task.cancel()
 
-    async def _consume(self, consumer: Consumer, publisher: Publisher) -> None:
+    async def _consume(self, consumer: Consumes, publisher: Publishes) -> None:
         async for delivery in consumer:
             try:
                 await self._answer(delivery, publisher)
@@ -62,7 +67,7 @@ class SignerService:
                 # Not acked: the request comes again with the next connection.
                 log.warning("reply_not_published", extra={"error": str(error)})
 
-    async def _answer(self, delivery: Delivery, publisher: Publisher) -> None:
+    async def _answer(self, delivery: Delivery, publisher: Publishes) -> None:
         try:
             request = read_sign_request(delivery.received)
         except BodyError as error:

@@ -203,7 +203,7 @@ class Stage:
             "[broker]",
             f'url_file = "{self._write_url(directory, "bridge")}"',
         ]
-        for act in self.acts:
+        for act in {act.node: act for act in self.acts}.values():
             lines += [
                 f"[nodes.{act.node}]",
                 f'url = "ws://127.0.0.1:{self.node_port}/channel"',
@@ -235,6 +235,33 @@ class Stage:
         """May be called again after the bridge was killed: it takes over what it left."""
         assert self.directory is not None  # noqa: S101  # entered
         self._start("bridge", ["run"], self._write_bridge(self.directory))
+
+    @property
+    def bridge_pid(self) -> int | None:
+        """None between its death and its next start."""
+        process = self._processes.get("bridge")
+        return None if process is None else process.pid
+
+    async def kill_bridge(self) -> None:
+        """SIGKILL: it can do nothing about it, and has no last word."""
+        process = self._processes.pop("bridge")
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+    @property
+    def has_own_broker(self) -> bool:
+        """One that was given by AMQP_URL belongs to somebody else, and is not restarted."""
+        return self._broker is not None
+
+    async def stop_broker(self) -> None:
+        """In order, so that its queues are whole when it comes back: all connections are lost meanwhile."""
+        assert self._broker is not None  # noqa: S101  # asked before
+        await self._broker.terminate()
+
+    async def start_broker(self) -> None:
+        """On the same ports, with the same data."""
+        assert self._broker is not None  # noqa: S101  # asked before
+        await self._broker.start()
 
     def _start(self, name: str, words: Sequence[str], config: Path | None = None) -> None:
         assert self.directory is not None  # noqa: S101  # entered

@@ -9,7 +9,7 @@ The node's reader only appends here; it never waits for the bus.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bridge.app.contract import Contract
@@ -20,6 +20,7 @@ from bridge.channel.identifier import CommandId, SignRequestId, fingerprint
 from bridge.channel.input import (
     BadReply,
     ChainSeen,
+    CloseSeen,
     CommandDue,
     FrameRejected,
     Input,
@@ -81,7 +82,17 @@ class Asked:
     row: InboxRow
 
 
-Item = Replied | Text | LineGrew | Asked | Withheld | ChainSeen | LinkUp | LinkDown | LinkFailed
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """The broker returned or refused something of this channel: it waits in the outbox."""
+
+    routing_key: str
+    sentence: str
+
+
+Item = (
+    Unpublished | Replied | Text | LineGrew | Asked | Withheld | ChainSeen | CloseSeen | LinkUp | LinkDown | LinkFailed
+)
 
 
 class Worker:
@@ -110,6 +121,7 @@ class Worker:
         self._items: asyncio.Queue[Item] = asyncio.Queue()
         self._rows: dict[str, InboxRow] = {}
         self._line_grew = True
+        self._takes_from_line = True
         self._decided_at = 0.0
         self._moved = asyncio.Event()
         self._is_losing = False
@@ -142,16 +154,23 @@ class Worker:
     def reply(self, replied: Replied) -> None:
         self._items.put_nowait(replied)
 
-    def chain_seen(self, height: int, nonce: int) -> None:
-        self._items.put_nowait(ChainSeen(height, nonce))
+    def chain_seen(self, seen: ChainSeen | CloseSeen) -> None:
+        self._items.put_nowait(seen)
+
+    def unpublished(self, routing_key: str, sentence: str) -> None:
+        self._items.put_nowait(Unpublished(routing_key, sentence))
 
     async def drained(self) -> None:
         """Returns once everything given so far was decided on and committed."""
         await self._items.join()
 
+    def take_no_more(self) -> None:
+        """What waits in the line stays there, for the next start."""
+        self._takes_from_line = False
+
     async def settled(self) -> None:
         """Returns once no signature of ours waits for its outcome."""
-        while self.state.operation is not None and self.state.operation.stage is Stage.SIGNED_SENT:
+        while _is_signed(self.state):
             await self._moved.wait()
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -170,16 +189,21 @@ class Worker:
         """The last event of a channel that met a bug of ours: what kind, and at which round it stands."""
         self.taken_over.set()  # whoever waits for it must not wait for ever
         sentence = f"the bridge halted this channel: {type(error).__name__}"
-        alarm = Publish("alarm", Code.INVARIANT_VIOLATION.value, {"sentence": sentence, "round": self.state.round})
-        batch, draft = self._contract.compose(self.state, (alarm,), self._rows, self._clock())
-        rows = await self._journal.commit(batch)
-        self._contract.settle(draft)
-        self._relay.add(rows)
+        await self._tell(Code.INVARIANT_VIOLATION, {"sentence": sentence, "round": self.state.round})
         while not self._items.empty():
             item = self._items.get_nowait()
             if isinstance(item, Replied):
                 await item.settled()
             self._items.task_done()
+
+    async def _tell(self, code: Code, data: Mapping[str, object]) -> None:
+        """An alarm that changes nothing in the channel's state."""
+        batch, draft = self._contract.compose(
+            self.state, (Publish("alarm", code.value, data),), self._rows, self._clock()
+        )
+        rows = await self._journal.commit(batch)
+        self._contract.settle(draft)
+        self._relay.add(rows)
 
     async def _take_over(self) -> None:
         """What an earlier owner left: its command in flight, and queries nobody answered."""
@@ -228,12 +252,14 @@ class Worker:
                 await self._decide(item)
                 self._is_losing = False
                 self._tell_moved()
-            case LinkUp() | LinkFailed() | Withheld() | ChainSeen():
+            case Unpublished(routing_key, sentence):
+                await self._tell(Code.EVENT_UNROUTABLE, {"routing_key": routing_key, "sentence": sentence})
+            case LinkUp() | LinkFailed() | Withheld() | ChainSeen() | CloseSeen():
                 await self._decide(item)
 
     async def _take_line(self) -> None:
         """Give the head of the line to `step` whenever nothing of ours is beyond it."""
-        while self._line_grew and (kind := next_in_line(self.state)) is not None:
+        while self._takes_from_line and self._line_grew and (kind := next_in_line(self.state)) is not None:
             row = await self._journal.next_command(self.terms.name, kind or None)
             if row is None:
                 # What waits behind the head is looked for again when the head has ended.
@@ -342,6 +368,13 @@ class Worker:
         if record.cosigned is None:
             return None
         return Resume(self.state.channel_id, offchain_tx=record.cosigned)
+
+
+def _is_signed(state: State) -> bool:
+    """Whether a signature of ours is out whose outcome comes soon. The opening's comes with the chain."""
+    operation, settling = state.operation, state.settling
+    own = operation is not None and operation.stage is Stage.SIGNED_SENT
+    return own or (settling is not None and not settling.tag.is_opening)
 
 
 def _read_direct(row: InboxRow) -> QueryDue | ResolveDue:

@@ -97,7 +97,7 @@ class Consumer:
         self._unsettled: set[int] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self.generation = 0
         """How many times it subscribed. A delivery of an earlier generation cannot be settled any more."""
         self.dropped_acks = 0
@@ -119,15 +119,17 @@ class Consumer:
 
     async def __anext__(self) -> Delivery:
         """The next delivery, however long that takes. Raises `BrokerRefused` when waiting cannot help."""
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             subscription = await self._subscribed()
+            if subscription is None:
+                break
             delivery = await self._next_of(subscription)
             if delivery is None or subscription.is_lost:
                 await self._drop(subscription)
             elif self._is_stray(delivery.received):
                 self.strays += 1
                 await delivery.reject()
-            elif not self._is_stopping:
+            elif not self._stopping.is_set():
                 return self._hand_out(delivery)
         raise StopAsyncIteration
 
@@ -158,7 +160,7 @@ class Consumer:
 
     def stop(self) -> None:
         """Ends the iteration. What was delivered and not yet handed out goes back at `close`. Does not block."""
-        self._is_stopping = True
+        self._stopping.set()
         if self._subscription is not None:
             self._subscription.waiting.put_nowait(None)
 
@@ -195,14 +197,26 @@ class Consumer:
         if not self._unsettled:
             self._idle.set()
 
-    async def _subscribed(self) -> _Subscription:
+    async def _subscribed(self) -> _Subscription | None:
+        """None if it was stopped before there was a subscription, however long the broker is away."""
         if self._subscription is None:
-            async for attempt in backoff(self._count_failure):
-                with attempt:
-                    self._subscription = await self._subscribe()
-            self.failures = 0
-        assert self._subscription is not None  # noqa: S101
+            trying = asyncio.create_task(self._keep_subscribing())
+            stopping = asyncio.create_task(self._stopping.wait())
+            try:
+                await asyncio.wait([trying, stopping], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+                trying.cancel()
+                await asyncio.wait([trying])
+            self._subscription = None if trying.cancelled() else trying.result()
         return self._subscription
+
+    async def _keep_subscribing(self) -> _Subscription:
+        async for attempt in backoff(self._count_failure):
+            with attempt:
+                subscription = await self._subscribe()
+        self.failures = 0
+        return subscription
 
     def _count_failure(self, _: str) -> None:
         self.failures += 1
@@ -253,7 +267,7 @@ class Consumer:
         self._subscription = None
         await _close(subscription.amqp_channel)
         age = asyncio.get_running_loop().time() - subscription.born
-        if age < SHORT_LIFE_SECONDS and not self._is_stopping:
+        if age < SHORT_LIFE_SECONDS and not self._stopping.is_set():
             # A queue that is deleted again and again must not make us spin.
             await asyncio.sleep(SystemRandom().uniform(0, SHORT_LIFE_SECONDS))
 

@@ -40,14 +40,6 @@ _TRANSIENT = (
 )
 
 
-class Unroutable(BrokerUnavailable):
-    """No queue wanted the envelope: it is stored nowhere."""
-
-
-class Nacked(BrokerUnavailable):
-    """A queue refused the envelope, being full. Other queues may have stored it (pitfalls.md row 30)."""
-
-
 def translate(error: BaseException, what: str) -> BrokerUnavailable:
     """The bridge's error for one of the library's. `what` is the act that failed, as a sentence's subject."""
     fatal = isinstance(error, _FATAL) or isinstance(error.__cause__, _FATAL)

@@ -14,8 +14,7 @@ import aiormq.exceptions
 from pamqp.commands import Basic
 
 from bridge.broker.connection import AmqpChannel, Connection
-from bridge.broker.failure import Nacked, Unroutable
-from bridge.errors import BrokerRefused, BrokerUnavailable
+from bridge.errors import BrokerRefused, BrokerUnavailable, Nacked, Unroutable
 from bridge.wire.envelope import Envelope
 
 WINDOW = 100

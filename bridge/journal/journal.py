@@ -46,7 +46,7 @@ class Journal:
         self._clock = clock
         self.epoch = connections.epoch
         """The number of this owner: one more than the last one's."""
-        self.writer = Writer(connections.writing, self._check_epoch)
+        self.writer = Writer(connections.writing, self._check_epoch, connections.place.check)
         self._reader = ThreadPoolExecutor(1, "journal-reader")
         self._is_closed = False
 
@@ -163,4 +163,4 @@ class Journal:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reader, job)
         except sqlite3.Error as error:
-            raise JournalUnavailable(f"the journal could not be read: {error}") from error
+            raise JournalUnavailable(f"the journal could not be read: {error}; mend that, then start again") from error

@@ -41,6 +41,8 @@ def enter_signatures(connection: sqlite3.Connection, rows: Iterable[LedgerRow]) 
         try:
             connection.execute(_INSERT, (*values, row.attempt))
         except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                raise
             raise InvariantViolation(
                 f"a second signature: {row.tag} at round {row.round} of {row.channel}, attempt {row.attempt}"
                 f" of command {row.command_id} ({error})"

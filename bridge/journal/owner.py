@@ -32,7 +32,9 @@ def take(directory: Path, file: str) -> int:
         _sync(directory)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise OwnerConflict(f"another process owns {directory}") from error
+        raise OwnerConflict(
+            f"another process owns {directory}: end that one first, also if it only stands still"
+        ) from error
     except OSError as error:
         os.close(descriptor)
         raise JournalUnavailable(f"{directory}: {error.strerror}") from error

@@ -57,5 +57,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to `VERSION`. Raises JournalUnavailable for a version this program does not know."""
     while (found := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
         if found not in MIGRATIONS:
-            raise JournalUnavailable(f"the journal has version {found}, this program knows {VERSION}")
+            raise JournalUnavailable(
+                f"the journal has version {found}, this program knows {VERSION}: start the program that wrote it"
+            )
         connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[found]} PRAGMA user_version={found + 1}; COMMIT")

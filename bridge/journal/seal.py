@@ -27,4 +27,6 @@ class Seal:
         try:
             return self._box.decrypt(data).decode()
         except nacl.exceptions.CryptoError as error:
-            raise JournalUnavailable("the journal key is not the one this journal was written with") from error
+            raise JournalUnavailable(
+                "the journal key is not the one this journal was written with: give back that key"
+            ) from error

@@ -46,12 +46,16 @@ class _Waiting:
 class Writer:
     """Runs jobs in the order given, each wholly inside one durable transaction.
 
-    `guard` runs first in each transaction; if it raises, nobody writes. Belongs to the event loop it is made in.
+    `guard` runs first in each transaction; if it raises, nobody writes. `confirm` runs after it; if that raises, it
+    counts as failed. Belongs to the event loop it is made in.
     """
 
-    def __init__(self, connection: sqlite3.Connection, guard: Job[None]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, guard: Job[None], confirm: Callable[[], None] = lambda: None
+    ) -> None:
         self._connection = connection
         self._guard = guard
+        self._confirm = confirm
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "journal-writer")
         self._jobs: deque[_Waiting] = deque()
@@ -126,6 +130,7 @@ class Writer:
         for waiting in group:
             self._do(waiting)
         self._connection.execute("COMMIT")
+        self._confirm()
         self.transactions += 1
 
     def _do(self, waiting: _Waiting) -> None:
@@ -140,7 +145,9 @@ class Writer:
         self._connection.execute("RELEASE job")
 
     def _unavailable(self) -> JournalUnavailable:
-        error = JournalUnavailable(f"the journal could not be written: {self._failure}")
+        error = JournalUnavailable(
+            f"the journal could not be written: {self._failure}; nothing further is done: mend that, then start again"
+        )
         error.__cause__ = self._failure
         return error
 

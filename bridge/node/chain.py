@@ -5,6 +5,8 @@ never taken for "not there". Amounts stay integers of any size.
 """
 
 import asyncio
+import ssl
+from functools import cache
 from typing import Annotated, Self, TypeVar
 from urllib.parse import quote
 
@@ -53,6 +55,12 @@ class Mined(Answer):
 A = TypeVar("A", bound=Answer)
 
 
+@cache
+def authorities() -> ssl.SSLContext:
+    """The system's, as for the WebSocket. Read once: it takes tens of milliseconds, in which nothing else runs."""
+    return ssl.create_default_context()
+
+
 class Chain:
     """`url` is `https://host:port`, verified, or `http://…` where the configuration allows it."""
 
@@ -62,7 +70,7 @@ class Chain:
         self._call_seconds = call_seconds
         self._max_answer_bytes = max_answer_bytes
         # No proxy and no password from the environment: what a node is asked shows who has channels there.
-        self._client = httpx.AsyncClient(base_url=url, timeout=call_seconds, trust_env=False)
+        self._client = httpx.AsyncClient(base_url=url, timeout=call_seconds, trust_env=False, verify=authorities())
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,7 +1,8 @@
 """Keeps one WebSocket to one node, for one role of one channel.
 
 The reader hands bytes over and does nothing else: a client that stops reading for longer than its own ping
-allows closes its socket (measured), so the bus must never be able to hold it up. Where to connect is asked
+allows closes its socket (measured), so the bus must never be able to hold it up. Only a node that floods is read
+more slowly, in pauses shorter than that. Where to connect is asked
 anew at each try, because a refused try may have rotated the credential. Two sockets of one link never exist:
 the next is opened some time after the last one ended, never in the same instant (measured: that can lose the
 channel). Facts: guarantees.md section 3, observed.md "Reconnect", pitfalls.md rows 10 and 18 to 23.
@@ -23,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bridge.errors import NodeUnavailable
 from bridge.node.handshake import open_socket
+from bridge.node.pace import Pace
 from bridge.wire.mask import mask
 
 log = logging.getLogger(__name__)
@@ -103,10 +105,13 @@ class Link:
         *,
         timing: Timing | None = None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
+        pace: Pace | None = None,
     ) -> None:
         self._address = address
         self._listener = listener
         self._timing = timing or Timing()
+        self._pace = pace or Pace(longest=self._timing.pong / 2)
+        self._is_flooded = False
         self._max_frame_bytes = max_frame_bytes
         self._life: _Life | None = None
         self._failures = 0
@@ -198,13 +203,38 @@ class Link:
 
     async def _read(self, socket: ClientConnection) -> tuple[int, str]:
         """Hands over every frame until the socket ends; how it ended."""
+        loop, pause = asyncio.get_running_loop(), 0.0
         try:
             while True:
-                self._listener.received(_text(await socket.recv(decode=False)))
+                frame = await self._receive(socket, pause)
+                pause = 0.0
+                if frame is not None:
+                    self._listener.received(_text(frame))
+                    pause = self._pace.note(loop.time())
         except ConnectionClosed as closed:
             if closed.rcvd is not None:
                 return closed.rcvd.code, mask(closed.rcvd.reason)
             return ABNORMAL, "" if closed.sent is None else closed.sent.reason
+
+    async def _receive(self, socket: ClientConnection, pause: float) -> bytes | None:
+        """The next frame; after a flood only what was taken from the network already, or None once the pause is over.
+
+        What the node sends meanwhile piles up at the node. Frames are never held back, so a pause begins when all
+        that was read is handed over, and the node's pong is read after it at the latest.
+        """
+        if not pause:
+            return await socket.recv(decode=False)
+        if not self._is_flooded:
+            self._is_flooded = True
+            log.warning("link_reads_slowly", extra={"frames_per_second": self._pace.rate})
+        socket.transport.pause_reading()
+        try:
+            async with asyncio.timeout(pause):
+                return await socket.recv(decode=False)
+        except TimeoutError:
+            return None
+        finally:
+            socket.transport.resume_reading()
 
     async def send(self, text: str) -> None:
         """Written to the socket when it returns. Bounded.
@@ -257,6 +287,7 @@ class Link:
 
     async def _close(self, socket: ClientConnection) -> None:
         """Bounded once more from outside: the library's own bound was not always one."""
+        socket.transport.resume_reading()  # it may be in a pause, and the confirmation is to be read
         try:
             async with asyncio.timeout(self._timing.closing + 1):
                 await socket.close(NORMAL)

@@ -153,8 +153,9 @@ class MemoryBroker:
         self._sessions.append(session)
 
     def leave(self, session: MemorySession) -> None:
-        """Called by a session."""
-        self._sessions.remove(session)
+        """Called by a session. May be called twice."""
+        if session in self._sessions:
+            self._sessions.remove(session)
 
     def number(self) -> int:
         """A number for each message, to tell attempts apart."""
@@ -164,7 +165,6 @@ class MemoryBroker:
 
     def accept(self, user: str, received: Received, *, mandatory: bool) -> Landed:
         """Routes and stores one message, or raises. What it returns is to be given to `confirm` afterwards."""
-        self._bury_again()
         if received.user_id not in (None, user):
             raise BrokerRefused(f"PRECONDITION_FAILED - user_id '{received.user_id}' is not '{user}'")
         if self._nacks:
@@ -260,6 +260,7 @@ class MemoryBroker:
         self.confirming.clear()
 
     def release_confirms(self) -> None:
+        self._unconfirmed.clear()
         self.confirming.set()
 
     def cancel(self, queue: str) -> None:

@@ -7,7 +7,8 @@ the event loop at least once, because a real one does. Never does: repeat a publ
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Self
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Self
 
 from bridge.errors import BrokerUnavailable
 from bridge.sim.broker_queue import Entry, Subscription
@@ -87,6 +88,10 @@ class MemorySession:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """For good, at this instant, as when the process dies. May be called twice; calls on their way never return."""
         self._broker.leave(self)
         self._publishing.close()
         self._consuming.close()
@@ -125,8 +130,12 @@ class MemoryPublisher:
         if lost.done():
             raise BrokerUnavailable(f"publishing {envelope.routing_key}: the connection was lost under the call")
         landed = self._broker.accept(self._user, self._seal(envelope), mandatory=envelope.mandatory)
-        await self._confirmed(lost, envelope.routing_key)
-        self._broker.confirm(landed)
+        try:
+            await self._confirmed(lost, envelope.routing_key)
+        finally:
+            # Safe on disk even if nobody is there any more to hear of it.
+            if self._broker.confirming.is_set():
+                self._broker.confirm(landed)
 
     def _seal(self, envelope: Envelope) -> Received:
         return Received(
@@ -145,9 +154,11 @@ class MemoryPublisher:
         await asyncio.sleep(0)
         confirming = self._broker.confirming
         if not confirming.is_set():
-            confirm = asyncio.ensure_future(confirming.wait())
-            await asyncio.wait({confirm, lost}, timeout=self._call_seconds, return_when=asyncio.FIRST_COMPLETED)
-            confirm.cancel()
+            confirm: asyncio.Future[Any] = asyncio.ensure_future(confirming.wait())
+            try:
+                await asyncio.wait([confirm, lost], timeout=self._call_seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                confirm.cancel()
         if lost.done():
             raise BrokerUnavailable(f"publishing {key}: the connection was lost under the call")
         if not confirming.is_set():
@@ -228,14 +239,13 @@ class MemoryConsumer:
                 self._line.subscriptions.append(self._subscription)
         return self._subscription
 
-    async def _unless_stopped(self, waiting: "asyncio._CoroutineLike[object]") -> None:
-        task = asyncio.ensure_future(waiting)
-        stop = asyncio.ensure_future(self._stopping.wait())
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, object]) -> None:
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._stopping.wait())]
         try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            task.cancel()
-            stop.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _resume(self) -> None:
         """Forgets a lost subscription: what it had delivered comes again, on the next one."""
@@ -266,7 +276,7 @@ class MemoryConsumer:
     async def settle(self, subscription: Subscription, entry: Entry, *, is_rejected: bool) -> bool:
         """Called by a delivery, not by you."""
         await asyncio.sleep(0)
-        if subscription.is_lost or entry.position not in subscription.unsettled:
+        if entry.position not in subscription.unsettled:
             self.dropped_acks += 1
             return False
         subscription.queue.settle(subscription, entry, is_rejected=is_rejected)

@@ -121,8 +121,14 @@ class Control:
             scenario = Scenario(parse(steps))
         except ScenarioInvalid as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
-        self._playing = scenario, asyncio.create_task(scenario.play(self._node))
+        self.begin(scenario)
         return self._describe_scenario()
+
+    def begin(self, scenario: Scenario) -> asyncio.Task[None]:
+        """Play it; `/sim/scenario` shows how far it is."""
+        task = asyncio.create_task(scenario.play(self._node))
+        self._playing = scenario, task
+        return task
 
     def _describe_scenario(self) -> dict[str, Any]:
         if self._playing is None:

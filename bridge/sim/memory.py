@@ -1,10 +1,13 @@
 """Channels and chain on disk, so that a node stopped in order and started as a new process goes on.
 
-One JSON file, written as a whole and moved into place, mode 0600 because an FSM's id is a credential.
+A channel's state is there only between a stop and the next start, as a real node deletes its copy when a channel is
+taken up again: a process that is killed has lost every channel. One JSON file, written as a whole and moved into
+place, mode 0600 because an FSM's id is a credential.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,13 @@ from bridge.sim.draft import Operation
 from bridge.sim.fsm import Cosigned
 from bridge.sim.ledger import AccountEntry
 from bridge.sim.parameter import Opening
-from bridge.sim.registry import Registry, Saved
+from bridge.sim.registry import Key, Registry, Saved
 
 VERSION = 1
 FILE_NAME = "simulated-node.json"
 
 
-def store(directory: Path, chain: Chain, registry: Registry) -> None:
+def store(directory: Path, chain: Chain, saved: Mapping[Key, Saved]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     state = {
         "version": VERSION,
@@ -33,7 +36,7 @@ def store(directory: Path, chain: Chain, registry: Registry) -> None:
         "accounts": {account: asdict(entry) for account, entry in chain.ledger.entries.items()},
         "channels": sorted(chain.ledger.channels),
         "mined": chain.mined,
-        "saved": [_write(channel_id, saved) for (channel_id, _), saved in registry.saved.items()],
+        "saved": [_write(channel_id, saved) for (channel_id, _), saved in saved.items()],
     }
     path = directory / FILE_NAME
     draft = path.with_suffix(".new")
@@ -43,7 +46,7 @@ def store(directory: Path, chain: Chain, registry: Registry) -> None:
 
 
 def load(directory: Path, chain: Chain, registry: Registry) -> None:
-    """Nothing happens without a file. Raises ValueError for one of another version or network."""
+    """Take the channels out of the file, if there is one. Raises ValueError for one of another version or network."""
     path = directory / FILE_NAME
     if not path.exists():
         return
@@ -57,6 +60,7 @@ def load(directory: Path, chain: Chain, registry: Registry) -> None:
     for entry in state["saved"]:
         saved = _read(entry)
         registry.saved[ChannelId(entry["channel_id"]), saved.opening.role] = saved
+    store(directory, chain, {})
 
 
 def _write(channel_id: ChannelId, saved: Saved) -> dict[str, Any]:

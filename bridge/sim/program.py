@@ -41,10 +41,11 @@ async def serve(options: Options) -> None:
     async with AsyncExitStack() as stack:
         node = await _start_node(options, stack)
         print(f"simulated node {options.network_id} at {node.url}", flush=True)
+        control = Control(node, options.control_port or 0)
         if options.control_port is not None:
-            await _start_control(node, options, stack)
+            _start_control(control, options, stack)
         if options.steps:
-            stack.push_async_callback(_give_up, asyncio.create_task(_play(node, options.steps)))
+            stack.push_async_callback(_give_up, control.begin(Scenario(list(options.steps))))
         await stopped.wait()
 
 
@@ -63,8 +64,7 @@ async def _start_node(options: Options, stack: AsyncExitStack) -> SimulatedNode:
     return node
 
 
-async def _start_control(node: SimulatedNode, options: Options, stack: AsyncExitStack) -> None:
-    control = Control(node, options.control_port or 0)
+def _start_control(control: Control, options: Options, stack: AsyncExitStack) -> None:
     control.start()
     stack.push_async_callback(control.stop)
     _announce(options.control_file, control.port, stack.callback)
@@ -81,11 +81,6 @@ async def _stop(node: SimulatedNode) -> None:
     """In order, unless a fault stopped or killed it already."""
     if node.is_listening:
         await node.stop()
-
-
-async def _play(node: SimulatedNode, steps: tuple[Fault | Pause, ...]) -> None:
-    await Scenario(list(steps)).play(node)
-    print("scenario over", flush=True)
 
 
 async def _give_up(task: asyncio.Task[None]) -> None:

@@ -107,7 +107,7 @@ class SimulatedNode:
         """In order: every channel can be reestablished with the ids its clients have."""
         await self._go_down()
         if self._state_dir is not None:
-            memory.store(self._state_dir, self.chain, self.registry)
+            memory.store(self._state_dir, self.chain, self.registry.saved)
 
     async def kill(self) -> None:
         """As if the process were killed: the chain survives, no channel does."""
@@ -116,7 +116,7 @@ class SimulatedNode:
         await self._go_down()
         self.registry.forget()
         if self._state_dir is not None:
-            memory.store(self._state_dir, self.chain, self.registry)
+            memory.store(self._state_dir, self.chain, self.registry.saved)
 
     async def _go_down(self) -> None:
         self.registry.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.app.relay import Relay
-from bridge.errors import BrokerUnavailable, JournalUnavailable
+from bridge.errors import BrokerUnavailable, JournalUnavailable, Unroutable
 from bridge.journal.journal import Journal
 from bridge.journal.record import Batch, NewOutbox, OutboxRow
 from bridge.wire.envelope import Envelope
@@ -16,17 +16,20 @@ from bridge.wire.envelope import Envelope
 class Broker:
     """Takes what it is given, except the first `failures` tries of each body named in `stubborn`."""
 
-    def __init__(self, stubborn: dict[bytes, int] | None = None) -> None:
+    def __init__(
+        self, stubborn: dict[bytes, int] | None = None, error: type[BrokerUnavailable] = BrokerUnavailable
+    ) -> None:
         self.taken: list[bytes] = []
         self.tries: list[bytes] = []
         self._stubborn = dict(stubborn or {})
+        self._error = error
 
     async def publish(self, envelope: Envelope) -> None:
         self.tries.append(envelope.body)
         await asyncio.sleep(0)
         if self._stubborn.get(envelope.body, 0):
             self._stubborn[envelope.body] -= 1
-            raise BrokerUnavailable("not now")
+            raise self._error("not now")
         self.taken.append(envelope.body)
 
 
@@ -119,3 +122,24 @@ async def test_a_bug_in_publishing_ends_the_relay_loudly(journal: Journal) -> No
     relay.add(await rows(journal, ("a", b"1")))
     with pytest.raises(JournalUnavailable):
         await asyncio.wait_for(relay.run(), 5)
+
+
+async def test_a_refused_row_raises_one_alarm_and_stays(journal: Journal) -> None:
+    """Nobody listens: operators are told once, the row waits, and the next trouble is told again."""
+    broker = Broker({b"1": 3, b"3": 1}, Unroutable)
+    told: list[str] = []
+    relay = Relay(journal, broker, alarm=lambda row, error: told.append(f"{row.lane}: {error}"))
+    relay.add(await rows(journal, ("events/a", b"1"), ("events/a", b"2"), ("events/a", b"3")))
+    assert await relay.flush(30)
+    assert broker.taken == [b"1", b"2", b"3"]
+    assert told == ["events/a: not now"] * 2
+    assert relay.refusals == 4
+
+
+async def test_an_unreachable_broker_is_no_alarm(journal: Journal) -> None:
+    """It passes by itself, and its connection tells of it."""
+    told: list[OutboxRow] = []
+    relay = Relay(journal, Broker({b"1": 2}), alarm=lambda row, _: told.append(row))
+    relay.add(await rows(journal, ("events/a", b"1")))
+    assert await relay.flush(30)
+    assert (told, relay.refusals) == ([], 0)

@@ -13,12 +13,11 @@ from pamqp.common import FieldValue
 
 from bridge.broker.connection import AmqpChannel, Connection
 from bridge.broker.consumer import Consumer
-from bridge.broker.failure import Unroutable
 from bridge.broker.permission import Role, User, definitions, hash_password, rights
 from bridge.broker.private import PrivateBroker
 from bridge.broker.publisher import Publisher
 from bridge.broker.topology import declare, reader
-from bridge.errors import BrokerRefused
+from bridge.errors import BrokerRefused, Unroutable
 from bridge.wire.envelope import Envelope
 from tests.broker.people import ALICE_ACCOUNT, BOB_ACCOUNT, PREFIX, USERS
 

@@ -6,11 +6,10 @@ import pytest
 
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
-from bridge.broker.failure import Nacked, Unroutable
 from bridge.broker.private import PrivateBroker
 from bridge.broker.publisher import Publisher
 from bridge.broker.topology import Binding, Exchange, Queue, Topology, declare
-from bridge.errors import BrokerRefused, BrokerUnavailable
+from bridge.errors import BrokerRefused, BrokerUnavailable, Nacked, Unroutable
 from bridge.wire.envelope import Envelope
 from tests.broker.conftest import QUORUM, MakeEnvelope, until
 from tests.broker.test_consumer import take

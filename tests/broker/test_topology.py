@@ -6,7 +6,6 @@ import pytest
 
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
-from bridge.broker.failure import Unroutable
 from bridge.broker.private import PrivateBroker
 from bridge.broker.publisher import Publisher
 from bridge.broker.topology import (
@@ -20,6 +19,7 @@ from bridge.broker.topology import (
     plan,
     reader,
 )
+from bridge.errors import Unroutable
 from bridge.wire.envelope import Envelope
 from tests.broker.conftest import MakeEnvelope
 from tests.broker.people import ALICE_ACCOUNT, BOB_ACCOUNT, PREFIX, USERS

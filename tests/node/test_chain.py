@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import pytest
 
 from bridge.channel.identifier import Account
 from bridge.errors import NodeUnavailable
-from bridge.node.chain import PENDING, Chain
+from bridge.node.chain import PENDING, Chain, authorities
 
 ACCOUNT = Account("ak_2a1j2Mk9YSmC1gioUq4PWRm3bsv887MbuRVwyv4KaUGoR1eiKi")
 HUGE = 12345678901234567890123456789
@@ -138,3 +139,21 @@ async def test_a_name_cannot_leave_its_place_in_the_path(web: Web, chain: Chain)
         await call("../status?x=1#")
     prefix = "/v3/accounts/..%2Fstatus%3Fx%3D1%23"
     assert web.asked == [prefix, f"{prefix}/next-nonce", "/v3/transactions/..%2Fstatus%3Fx%3D1%23"]
+
+
+async def test_the_authorities_are_read_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bridge asks a chain for every channel again and again: each new set would hold up everything else."""
+    read = []
+
+    def create() -> ssl.SSLContext:
+        read.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return read[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    authorities.cache_clear()
+    for _ in range(3):
+        await Chain("https://127.0.0.1:1").close()
+    assert len(read) == 1
+    assert authorities().verify_mode is ssl.CERT_REQUIRED
+    assert authorities().check_hostname
+    authorities.cache_clear()  # the next one reads the real ones

@@ -108,6 +108,22 @@ async def test_a_killed_node_has_lost_every_channel() -> None:
         assert channel_id in node.chain.ledger.channels
 
 
+async def test_a_killed_process_has_lost_what_an_earlier_stop_had_kept(tmp_path: Path) -> None:
+    """A state that is days old would be worse than none: both sides would hold different rounds."""
+    async with running(state_dir=tmp_path) as node, opened(node) as pair:
+        channel_id, ids = pair.channel_id, ids_of(pair)
+    async with running(state_dir=tmp_path):
+        other = SimulatedNode(network_id=NETWORK, state_dir=tmp_path)  # what a new process finds after a kill
+        await other.start()
+        try:
+            back = await Party.open(other, returning("responder", channel_id, ids["responder"]))
+            assert await back.until_closed() == (1000, "")
+            assert back.seen == []
+            assert channel_id in other.chain.ledger.channels
+        finally:
+            await other.stop()
+
+
 async def test_a_reestablished_channel_dies_with_each_client() -> None:
     """Each later drop is another reestablish with another id: a bridge must store the newest first."""
     async with running() as node, opened(node) as pair:

@@ -35,6 +35,7 @@ from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import Signer
 from bridge.sim.server import SimulatedNode
 from bridge.wire import encoding
+from bridge.wire.envelope import Received
 
 NETWORK = "ae_dev"
 T = TypeVar("T")
@@ -86,7 +87,12 @@ class House:
     final: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The first final result of each command."""
     dead_letters: list[tuple[bytes, dict[str, Any]]] = field(default_factory=list)
+    received: dict[str, list[Received]] = field(default_factory=lambda: {"events": [], "results": [], "letters": []})
+    """Everything the client got, as it came."""
+    sent: list[tuple[str, str, str, dict[str, Any]]] = field(default_factory=list)
+    """Command id, channel, kind and fields of each command."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    limits: dict[str, Any] = field(default_factory=dict)
     client: BusClient | None = None
     running: asyncio.Task[None] | None = None
     background: asyncio.Task[None] | None = None
@@ -108,6 +114,7 @@ class House:
             journal={"key_file": self._key_file()},
             broker={"url": self.url},
             nodes=nodes,
+            limits=self.limits,
             channels=[entry for pair in self.pairs for entry in self._entries(pair)],
         )
 
@@ -156,7 +163,10 @@ class House:
 
     async def send(self, channel: str, kind: str, **fields: Any) -> str:
         assert self.client is not None
-        return await self.client.send(channel, kind, {name.rstrip("_"): value for name, value in fields.items()})
+        body = {name.rstrip("_"): value for name, value in fields.items()}
+        command_id = await self.client.send(channel, kind, body)
+        self.sent.append((command_id, channel, kind, body))
+        return command_id
 
     async def run(self, channel: str, kind: str, **fields: Any) -> dict[str, Any]:
         """One command and its final result."""
@@ -170,6 +180,9 @@ class House:
         self.results.append(body)
         if body.get("command_id") and body["outcome"] in FINAL:
             self.final.setdefault(body["command_id"], body)
+
+    def take_letter(self, received: Received) -> None:
+        self.dead_letters.append((received.body, dict(received.headers)))
 
     async def event(self, channel: str, name: str, **data: Any) -> dict[str, Any]:
         """The first event of that name on that channel with that data, past or to come."""
@@ -224,18 +237,25 @@ class House:
 
 @asynccontextmanager
 async def house(
-    url: str, directory: Path, *pairs: Pair, signers: bool = True, durable: bool = False, events: str = "#"
+    url: str,
+    directory: Path,
+    *pairs: Pair,
+    signers: bool = True,
+    durable: bool = False,
+    events: str = "#",
+    limits: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
     `durable`: the client's queues survive the broker. `events`: which the client reads, a binding key.
+    `limits`: of the bridge's configuration.
     """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
         await node.start()
         stack.push_async_callback(node.stop)
         prefix = f"t{uuid.uuid4().hex[:10]}"
-        made = House(url, directory, prefix, pairs, node)
+        made = House(url, directory, prefix, pairs, node, limits=dict(limits or {}))
         topology = plan(made.config())
         await apply(url, topology)
         stack.push_async_callback(_remove, url, topology)
@@ -268,11 +288,11 @@ async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None
         made.client = BusClient(connection, made.prefix, user_of(made.url))
         events = await made.client.listen("events", [(f"{made.prefix}.events", key)], is_temporary=not durable)
         results = await made.client.results(is_temporary=not durable)
-        letters = await made.client.listen("letters", [(f"{made.prefix}.dead-letters", "#")])
+        letters = await made.client.listen("letters", [(f"{made.prefix}.dead-letters", "#")], is_temporary=not durable)
         tasks = [
-            asyncio.create_task(_collect(made, events, made.events.append)),
-            asyncio.create_task(_collect(made, results, made.take_result)),
-            asyncio.create_task(_collect_letters(made, letters)),
+            asyncio.create_task(_collect(made, events, "events", lambda it: made.events.append(json.loads(it.body)))),
+            asyncio.create_task(_collect(made, results, "results", lambda it: made.take_result(json.loads(it.body)))),
+            asyncio.create_task(_collect(made, letters, "letters", made.take_letter)),
         ]
         try:
             yield
@@ -282,16 +302,10 @@ async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _collect(made: House, consumer: Consumer, take: Callable[[dict[str, Any]], None]) -> None:
+async def _collect(made: House, consumer: Consumer, label: str, take: Callable[[Received], None]) -> None:
     async for delivery in consumer:
-        take(json.loads(delivery.received.body))
-        made.changed.set()
-        await delivery.ack()
-
-
-async def _collect_letters(made: House, consumer: Consumer) -> None:
-    async for delivery in consumer:
-        made.dead_letters.append((delivery.received.body, dict(delivery.received.headers)))
+        made.received[label].append(delivery.received)
+        take(delivery.received)
         made.changed.set()
         await delivery.ack()
 

@@ -60,7 +60,7 @@ def test_the_demo_sums_up_and_leaves_nothing_behind(demo: subprocess.Popen[str],
     assert demo.returncode == 0, output[-2000:]
     assert re.fullmatch(
         r"demo: ok  channels 3 .*  dialects 3  commands \d+  outcomes \d+ \(.*\)  sign requests \d+"
-        r"  events \d+  seed frames 26 of 26",
+        r"  events \d+  seed frames 26 of 26  bridge killed 1  broker restarted 1  books balance",
         last,
     )
     assert left_behind(tmp_path) == ([], [])

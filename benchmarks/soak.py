@@ -1,0 +1,214 @@
+"""`make soak`: whether a bridge at full speed keeps its memory flat, hour after hour, and over kill -9.
+
+A real RabbitMQ, a simulated node, two signers and the bridge, each a process of its own. Payments run on every
+channel as fast as they go; every two minutes the bridge is killed. Its resident memory is read once a second, and a
+straight line laid through each stretch between two kills, the warm-up left out: it must rise by less than 1 MiB a
+minute.
+Every payment has one outcome, and the balances add up. The last line sums up; exit code 1 if it was not so.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.app.busclient import FINAL, BusClient
+from bridge.app.stage import ROLES, Act, Stage
+from bridge.broker.connection import Connection
+from bridge.errors import BrokerUnavailable
+
+MOST_MEBIBYTES_PER_MINUTE = 1.0
+STRETCH_SECONDS = 120.0
+WARM_UP_SECONDS = 45.0
+CHANNELS = 4
+OUTSTANDING = 8
+"""Payments a channel that have no outcome yet."""
+DRAIN_SECONDS = 120.0
+MEBIBYTE = 1 << 20
+
+
+@dataclass
+class Payer:
+    """One channel's payments, all from the initiator, one aetto each."""
+
+    client: BusClient
+    act: Act
+    parties: tuple[str, str]
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OUTSTANDING))
+    sent: set[str] = field(default_factory=set)
+    """Those without an outcome."""
+    outcomes: dict[str, int] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ended(self) -> None:
+        while self.sent:
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def pay(self) -> None:
+        while True:
+            await self.room.acquire()
+            command_id = str(uuid.uuid4())
+            self.sent.add(command_id)
+            fields = {"command_id": command_id, "from": self.parties[0], "to": self.parties[1], "amount": "1"}
+            await self._give(fields)
+
+    async def _give(self, fields: dict[str, str]) -> None:
+        while True:
+            try:
+                await self.client.send(self.act.initiator, "transfer", fields)
+            except BrokerUnavailable:
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    def take(self, command_id: str, outcome: str) -> None:
+        """A result; one that comes again is not counted again."""
+        if outcome in FINAL and command_id in self.sent:
+            self.sent.remove(command_id)
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+            self.room.release()
+            self.changed.set()
+
+
+@dataclass
+class Memory:
+    """What the bridge's process held, second by second, in stretches between kills."""
+
+    stretches: list[list[tuple[float, float]]] = field(default_factory=lambda: [[]])
+
+    async def watch(self, stage: Stage) -> None:
+        while True:
+            stage.check()
+            pid = stage.bridge_pid
+            if pid is not None:
+                self.stretches[-1].append((time.monotonic(), resident(pid)))
+            await asyncio.sleep(1.0)
+
+    def lines(self) -> list[tuple[float, float]]:
+        """For each stretch its slope in MiB a minute, and what was held at its end."""
+        warm = [
+            [point for point in stretch if point[0] - stretch[0][0] > WARM_UP_SECONDS] for stretch in self.stretches
+        ]
+        return [(slope(stretch) * 60, stretch[-1][1]) for stretch in warm if len(stretch) > 1]
+
+
+def resident(pid: int) -> float:
+    """MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / MEBIBYTE
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of the straight line with the least squares, a second."""
+    count = len(points)
+    mean_x, mean_y = sum(x for x, _ in points) / count, sum(y for _, y in points) / count
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+
+
+async def soak(minutes: float) -> bool:
+    acts = [Act(f"soak-{number}", "json-rpc") for number in range(CHANNELS)]
+    async with Stage(None, acts) as stage, Connection(stage.url("shop"), "shop") as connection:
+        client = BusClient(connection, stage.prefix, stage.user("shop"))
+        payers = {act.initiator: _payer(stage, client, act) for act in acts}
+        memory = Memory()
+        results = await client.results()
+
+        async def read() -> None:
+            async for delivery in results:
+                body = json.loads(delivery.received.body)
+                if body.get("command") == "transfer" and body["channel"] in payers:
+                    payers[body["channel"]].take(body["command_id"], body["outcome"])
+                await delivery.ack()
+
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(read())
+            await client.command(acts[0].initiator, "query", {"what": "balances"}, 60)
+            paying = [group.create_task(payer.pay()) for payer in payers.values()]
+            watching = group.create_task(memory.watch(stage))
+            await _kill_again_and_again(stage, memory, payers, minutes)
+            for task in (*paying, watching):
+                task.cancel()
+            await _drain(payers)
+            differences = [await _compare(stage, client, payer) for payer in payers.values()]
+            reading.cancel()
+        return _sum_up(payers, memory, differences, minutes)
+
+
+def _payer(stage: Stage, client: BusClient, act: Act) -> Payer:
+    first, second = (stage.accounts[f"{act.name}-{role}"] for role in ROLES)
+    return Payer(client, act, (first, second))
+
+
+async def _kill_again_and_again(stage: Stage, memory: Memory, payers: dict[str, Payer], minutes: float) -> None:
+    ends = time.monotonic() + minutes * 60
+    while (left := ends - time.monotonic()) > 0:
+        await asyncio.sleep(min(STRETCH_SECONDS, left))
+        _tell(memory, payers)
+        if ends - time.monotonic() > WARM_UP_SECONDS:
+            pid = stage.bridge_pid
+            await stage.kill_bridge()
+            memory.stretches.append([])
+            stage.start_bridge()
+            print(f"killed {pid}, started {stage.bridge_pid}", flush=True)
+
+
+def _tell(memory: Memory, payers: dict[str, Payer]) -> None:
+    done = sum(sum(payer.outcomes.values()) for payer in payers.values())
+    lines = memory.lines()
+    shown = f"{lines[-1][1]:.1f} MiB, {lines[-1][0]:+.2f} MiB/min" if lines else "warming up"
+    print(f"{done} payments done, resident {shown}", flush=True)
+
+
+async def _drain(payers: dict[str, Payer]) -> None:
+    """What is still without an outcome then is told at the end."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await asyncio.gather(*(payer.ended() for payer in payers.values()))
+
+
+async def _compare(stage: Stage, client: BusClient, payer: Payer) -> int:
+    """How far the balance the node tells is from what the outcomes say."""
+    result = await client.command(payer.act.initiator, "query", {"what": "balances"}, 60)
+    told = int(result["data"]["balances"][payer.parties[0]])
+    return payer.act.initiator_amount - payer.outcomes.get("succeeded", 0) - told
+
+
+def _sum_up(payers: dict[str, Payer], memory: Memory, differences: list[int], minutes: float) -> bool:
+    totals: dict[str, int] = {}
+    for payer in payers.values():
+        for outcome, count in payer.outcomes.items():
+            totals[outcome] = totals.get(outcome, 0) + count
+    open_ = sum(len(payer.sent) for payer in payers.values())
+    lines = memory.lines()
+    for number, (per_minute, held) in enumerate(lines, 1):
+        print(f"stretch {number}: {per_minute:+.3f} MiB/min, {held:.1f} MiB at its end")
+    steepest = max((per_minute for per_minute, _ in lines), default=float("inf"))
+    is_flat = steepest < MOST_MEBIBYTES_PER_MINUTE
+    is_true = not open_ and not any(differences)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(totals.items()))
+    print(
+        f"soak: {'ok' if is_flat and is_true else 'FAILED'}  minutes {minutes:g}  kills {len(memory.stretches) - 1}"
+        f"  payments {sum(totals.values())} ({told})  a second {sum(totals.values()) / minutes / 60:.1f}"
+        f"  without outcome {open_}  aettos astray {sum(map(abs, differences))}"
+        f"  steepest {steepest:+.2f} MiB/min (limit {MOST_MEBIBYTES_PER_MINUTE:g})"
+    )
+    return is_flat and is_true
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    sys.exit(0 if asyncio.run(soak(parser.parse_args().minutes)) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""How fast a link reads: the sum, with the clock moved by hand, and a link that obeys it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from bridge.node.link import Link, Timing
+from bridge.node.pace import FRAMES_PER_SECOND, SHORTEST_PAUSE_SECONDS, WINDOW_SECONDS, Pace
+from tests.node.server import QUICK, Ear, always, run_node, running
+
+BURST = int(FRAMES_PER_SECOND * WINDOW_SECONDS)
+STEADY = replace(QUICK, ping=15.0, pong=10.0)
+
+
+def take(pace: Pace, frames: int, now: float) -> float:
+    """The last answer after so many frames in one instant."""
+    return [pace.note(now) for _ in range(frames)][-1]
+
+
+def read(pace: Pace, offered_per_second: float, seconds: float) -> tuple[int, float]:
+    """A reader who obeys: frames it read, and its longest pause."""
+    now, longest, frames = 1000.0, 0.0, 0
+    end = now + seconds
+    while now < end:
+        pause = pace.note(now)
+        frames += 1
+        longest = max(longest, pause)
+        now += max(pause, 1 / offered_per_second)
+    return frames, longest
+
+
+def test_a_burst_of_one_window_costs_nothing() -> None:
+    """Ten seconds' worth at once is an ordinary reconnect, not a flood."""
+    pace = Pace(longest=5.0)
+    assert take(pace, BURST, 1000.0) == 0.0
+    assert take(pace, int(FRAMES_PER_SECOND * SHORTEST_PAUSE_SECONDS) + 1, 1000.0) > 0.0
+
+
+def test_a_flood_is_read_at_the_rate_it_may_have() -> None:
+    """60 frames a millisecond, as a broken node might send: memory and journal see a twelfth of them."""
+    frames, _ = read(Pace(longest=5.0), offered_per_second=60_000, seconds=60)
+    assert frames == pytest.approx(BURST + 60 * FRAMES_PER_SECOND, rel=0.01)
+
+
+def test_a_channel_at_its_rate_is_never_paused() -> None:
+    """The limit is an average, and reached only beyond it."""
+    _, longest = read(Pace(longest=5.0), offered_per_second=FRAMES_PER_SECOND * 0.99, seconds=60)
+    assert longest == 0.0
+
+
+@pytest.mark.parametrize("longest", [5.0, 0.25])
+def test_no_pause_is_longer_than_half_the_pong_deadline(longest: float) -> None:
+    """Longer, and the link itself would give up a node that only talks too much."""
+    pace = Pace(longest=longest)
+    assert take(pace, 10 * BURST, 1000.0) == longest
+
+
+def test_a_quiet_time_is_not_saved_up_for_ever() -> None:
+    """An hour of silence buys one window, no more."""
+    pace = Pace(longest=5.0)
+    take(pace, BURST, 1000.0)
+    assert take(pace, BURST, 4600.0) == 0.0
+    assert take(pace, BURST, 4600.0) == 5.0
+
+
+def test_the_default_bound_is_half_the_default_pong_deadline() -> None:
+    """guarantees.md section 6."""
+    link = Link(always("ws://127.0.0.1:1/channel"), Ear(), timing=Timing())
+    assert link._pace.longest == Timing().pong / 2
+    assert link._pace.rate == 5_000
+
+
+class Counting(Pace):
+    """A pace that asks for a pause when it is told to, and remembers."""
+
+    def __init__(self, wants: Callable[[int], float]) -> None:
+        super().__init__(longest=1.0)
+        self.count = 0
+        self.wants = wants
+
+    def note(self, now: float) -> float:
+        self.count += 1
+        return self.wants(self.count)
+
+
+async def send_many(socket: ServerConnection) -> None:
+    for number in range(600):
+        await socket.send(f"frame {number}")
+
+
+async def test_a_paused_link_takes_nothing_from_the_network_and_loses_nothing() -> None:
+    """The frames wait at the node, in their order, and the socket lives on."""
+    async with run_node() as node:
+        node.greet = send_many
+        pace = Counting(lambda count: 0.3 if count == 100 else 0.0)
+        async with running(link := Link(always(node.url), ear := Ear(), timing=STEADY, pace=pace)):
+            assert (await ear.next())[0] == "up"
+            assert link._life is not None
+            transport = link._life.socket.transport
+            assert [await ear.next() for _ in range(600)] == [("received", f"frame {n}") for n in range(600)]
+            await link.send("still here")
+            assert transport.is_reading()
+
+
+async def test_during_a_pause_the_network_is_not_read() -> None:
+    """Else memory, not the node, would take what is too much."""
+    async with run_node() as node:
+        pace = Counting(lambda count: 100.0 if count == 1 else 0.0)
+        async with running(link := Link(always(node.url), ear := Ear(), timing=STEADY, pace=pace)):
+            assert (await ear.next())[0] == "up"
+            assert link._life is not None
+            transport = link._life.socket.transport
+            await node.socket.send("first")
+            assert await ear.next() == ("received", "first")
+            await asyncio.sleep(0)
+            assert not transport.is_reading()
+            await node.socket.send("second")
+            transport.resume_reading()  # in place of the end of the pause
+            assert await ear.next() == ("received", "second")
+
+
+async def test_a_flooding_node_keeps_its_link_and_its_pings(caplog: pytest.LogCaptureFixture) -> None:
+    """Many pauses one after another: reading never stops long enough for a pong to be missed. Told once."""
+    timing = replace(QUICK, ping=0.05, pong=1.0)
+    lines = "".join(f"{number:05}\n" for number in range(20_000))
+
+    async def flood(socket: ServerConnection) -> None:
+        for line in lines.splitlines():
+            await socket.send(line)
+
+    async with run_node() as node:
+        node.greet = flood
+        pace = Pace(longest=timing.pong / 2, rate=10_000, window=0.01)
+        async with running(link := Link(always(node.url), ear := Ear(), timing=timing, pace=pace)):
+            assert (await ear.next())[0] == "up"
+            assert [await ear.next() for _ in range(20_000)] == [("received", line) for line in lines.splitlines()]
+            assert link.is_up
+            assert [entry.message for entry in caplog.records].count("link_reads_slowly") == 1
+
+
+async def test_closing_ends_a_pause() -> None:
+    """A stop of the bridge does not wait for a node that floods."""
+    async with run_node() as node:
+        node.greet = send_many
+        pace = Counting(lambda count: 100.0 if count == 600 else 0.0)
+        slow_close = replace(STEADY, closing=60.0)
+        async with running(link := Link(always(node.url), ear := Ear(), timing=slow_close, pace=pace)) as task:
+            for _ in range(601):
+                await ear.next()
+            async with asyncio.timeout(5):
+                await link.close()
+                await task

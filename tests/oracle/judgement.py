@@ -1,0 +1,53 @@
+"""The oracle: every rule over one run's evidence. `judge` returns what was broken, nothing when all holds.
+
+Pure. A rule is never made softer for a run: what a run may not promise (a killed node's channel) is a fact in
+the evidence, and the rule says what it means.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from tests.oracle import outcome, payment, secrecy, sequence, signature
+from tests.oracle.evidence import Evidence
+from tests.oracle.violation import Violation
+
+RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
+    payment.amounts_are_unique,
+    payment.nothing_is_applied_twice,
+    payment.applied_was_asked_for,
+    payment.succeeded_was_applied,
+    payment.applied_has_succeeded,
+    payment.failed_was_not_applied,
+    payment.balances_sum_up,
+    payment.both_sides_agree,
+    payment.order_is_kept,
+    payment.dead_letters_were_not_applied,
+    sequence.numbers_have_no_gap,
+    sequence.repeats_are_identical,
+    sequence.the_chain_of_digests_holds,
+    outcome.each_command_has_an_outcome,
+    outcome.no_channel_is_halted,
+    outcome.each_command_ends_once,
+    outcome.repeated_results_are_identical,
+    signature.one_transaction_a_round,
+    signature.one_delivery_an_attempt,
+    signature.each_signature_is_written_once,
+    signature.acknowledgements_are_in_time,
+    secrecy.nothing_secret_is_readable,
+)
+
+
+def judge(evidence: Evidence) -> list[Violation]:
+    """Every breach of every rule."""
+    return [violation for rule in RULES for violation in rule(evidence)]
+
+
+def tally(evidence: Evidence) -> Counter[str]:
+    """How the commands ended, `lost` for those of which nothing was said. For figures, not for judging."""
+    ids = dict.fromkeys(sent.command_id for sent in evidence.sent)
+    return Counter(evidence.outcome(command_id) or "lost" for command_id in ids)
+
+
+def doubtful(evidence: Evidence) -> list[str]:
+    """Commands that stand in doubt at the end: allowed, but to be told."""
+    return [command_id for command_id in evidence.verdicts if evidence.outcome(command_id) == "in_doubt"]

@@ -1,0 +1,73 @@
+"""Rules about results: every accepted command is answered, and ends once."""
+
+import json
+from collections.abc import Iterator
+
+from tests.oracle.evidence import TERMINAL, Evidence
+from tests.oracle.violation import Violation
+
+HALTS = frozenset(
+    {
+        "alarm.invariant_violation",
+        "alarm.foreign_state",
+        "alarm.recovery_required",
+        "alarm.abandoned_state_used",
+    }
+)
+
+
+def each_command_has_an_outcome(evidence: Evidence) -> Iterator[Violation]:
+    """G5: nothing the broker took is lost. `in_doubt` is an outcome; whether one may remain is the run's matter.
+
+    Only where the channel is lost and its operators were called may a command wait, kept in the journal.
+    """
+    lost = {pair.channel(role) for pair in evidence.pairs if pair.is_lost for role in ("initiator", "responder")}
+    called = {channel for channel in lost if "alarm.recovery_required" in evidence.told.get(channel, ())}
+    for sent in {sent.command_id: sent for sent in evidence.sent if sent.is_confirmed}.values():
+        waits = sent.channel in called and sent.command_id in evidence.waiting
+        if sent.command_id not in evidence.outcomes and not waits:
+            yield Violation("each command has an outcome", sent.command_id, f"nothing was said of this {sent.kind}")
+
+
+def no_channel_is_halted(evidence: Evidence) -> Iterator[Violation]:
+    """A broken invariant is a bug; a foreign state or a call for recovery needs a channel that was taken from us."""
+    lost = {pair.channel(role) for pair in evidence.pairs if pair.is_lost for role in ("initiator", "responder")}
+    for channel, words in evidence.told.items():
+        allowed = {"alarm.recovery_required", "alarm.foreign_state"} if channel in lost else set()
+        for word in sorted(words & HALTS - allowed):
+            yield Violation("no channel is halted", channel, word)
+
+
+def each_command_ends_once(evidence: Evidence) -> Iterator[Violation]:
+    """G2: one terminal outcome; what was in doubt may be said before it, nothing after it.
+
+    A refused repeat of an id (another body, another author) is a rejection of the repeat, not a second end.
+    """
+    for command_id, bodies in evidence.outcomes.items():
+        own = [body for body in bodies if not _is_refused_repeat(body, bodies)]
+        words = [body["outcome"] for body in own]
+        ends = [word for word in words if word in TERMINAL]
+        if len(ends) > 1 or (ends and words[-1] not in TERMINAL):
+            yield Violation("each command ends once", command_id, f"it was told {words}")
+
+
+def _is_refused_repeat(body: dict[str, object], bodies: list[dict[str, object]]) -> bool:
+    return body.get("code") in ("idempotency_conflict", "forbidden") and len(bodies) > 1
+
+
+def repeated_results_are_identical(evidence: Evidence) -> Iterator[Violation]:
+    """At least once means the same bytes again; only an answer to a repeated id says `duplicate`."""
+    first: dict[tuple[str, str, str | None], bytes] = {}
+    for arrived in evidence.results:
+        body = json.loads(arrived.body)
+        command_id, outcome = body.get("command_id"), body["outcome"]
+        if command_id is None or outcome == "accepted":
+            continue
+        if body["duplicate"]:
+            known = [dict(told) for told in evidence.outcomes[command_id] if told["outcome"] == outcome]
+            if len(known) > 1:
+                yield Violation("repeated results are identical", command_id, f"the repeat of {outcome} differs")
+            continue
+        key = command_id, outcome, body.get("code")
+        if first.setdefault(key, arrived.body) != arrived.body and outcome in TERMINAL - {"rejected"}:
+            yield Violation("repeated results are identical", command_id, f"{outcome} came with two bodies")
