@@ -1,0 +1,196 @@
+"""What RabbitMQ can do to a bridge, one function each: strike for so many seconds, repair, and judge.
+
+Each takes a private broker that it may ruin and returns it repaired, with its figures; it raises AssertionError when
+something was lost, doubled, or did not come back in time. Payments go on or wait meanwhile; the nodes' sockets stay.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from bridge.app.deployment import plan
+from bridge.broker.private import PrivateBroker
+from bridge.broker.topology import Binding, Queue, Topology, apply
+from tests.faults.broker.scene import Scene, scene
+
+Figures = dict[str, object]
+Trouble = Callable[[PrivateBroker, float], Awaitable[Figures]]
+Strike = Callable[[Scene, float], Awaitable[None]]
+
+CALL_SECONDS = 5.0
+"""The bridge's bound of a broker call here: the default, 30 s, only makes the runs longer."""
+
+
+async def _endure(broker: PrivateBroker, seconds: float, strike: Strike) -> Figures:
+    """Payments run; the strike returns with the broker repaired."""
+    async with scene(broker, limits={"broker_timeout_seconds": CALL_SECONDS}) as stage:
+        stage.begin()
+        await stage.paid(4)
+        await strike(stage, seconds)
+        recovery = await stage.recover()
+        await stage.paid(4)
+        return {"trouble seconds": seconds, "recovery seconds": recovery} | await stage.finish()
+
+
+async def stopped(broker: PrivateBroker, seconds: float) -> Figures:
+    """RabbitMQ stops in order, stays away, and starts again with its data."""
+
+    async def strike(_: Scene, away: float) -> None:
+        await broker.terminate()
+        await asyncio.sleep(away)
+        await broker.start()
+
+    return await _endure(broker, seconds, strike)
+
+
+async def killed_in_mid_payment(broker: PrivateBroker, seconds: float) -> Figures:
+    """`kill -9` of RabbitMQ while a transaction is out to be signed; again and again in a longer run."""
+
+    async def strike(stage: Scene, total: float) -> None:
+        for number in range(max(1, int(total // 20))):
+            if number:
+                await stage.paid(4)
+            await stage.awaiting_signature()
+            broker.kill()
+            await broker.start()
+
+    return await _endure(broker, seconds, strike)
+
+
+async def out_of_memory(broker: PrivateBroker, seconds: float) -> Figures:
+    """The memory alarm: whoever publishes is blocked, whoever consumes is not."""
+
+    async def strike(stage: Scene, duration: float) -> None:
+        await broker.control("set_vm_memory_high_watermark", "0.00001")
+        try:
+            async with asyncio.timeout(20):
+                while not stage.connection.is_blocked:  # noqa: ASYNC110 - a gauge has no event
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(duration)
+        finally:
+            await broker.control("set_vm_memory_high_watermark", "0.4")
+
+    return await _endure(broker, seconds, strike)
+
+
+async def frozen(broker: PrivateBroker, seconds: float) -> Figures:
+    """Confirms withheld: its sockets stay open, it takes everything and says nothing."""
+
+    async def strike(_: Scene, duration: float) -> None:
+        broker.freeze()
+        try:
+            await asyncio.sleep(duration + CALL_SECONDS)
+        finally:
+            broker.thaw()
+
+    return await _endure(broker, seconds, strike)
+
+
+async def refusing(broker: PrivateBroker, seconds: float) -> Figures:
+    """A reader's queue is full and refuses, so that every event is nacked though the others stored it."""
+
+    async def strike(stage: Scene, duration: float) -> None:
+        full = f"{stage.home.prefix}.full"
+        arguments: dict[str, str | int | bool] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        events = f"{stage.home.prefix}.events"
+        await apply(broker.url(), Topology("t", (), (Queue(full, arguments),), (Binding(events, full, "#"),)))
+        await stage.until(lambda: stage.has_logged("event_unroutable"))
+        await stage.paid(4)
+        await asyncio.sleep(duration)
+        await _delete(stage, full)
+        await _alarm(stage)
+
+    figures = await _endure(broker, seconds, strike)
+    assert figures["repeated events"], "nothing was refused"
+    return figures
+
+
+async def unbound(broker: PrivateBroker, seconds: float) -> Figures:
+    """Nobody takes events any more: payments go on, events wait in the outbox, an alarm behind them."""
+
+    async def strike(stage: Scene, duration: float) -> None:
+        await unbind_events(stage)
+        seen = len(stage.home.events)
+        await stage.paid(4)
+        await asyncio.sleep(duration)
+        assert len(stage.home.events) == seen, "somebody still takes events"
+        assert stage.has_logged("event_unroutable"), "nobody was told"
+        await bind_events(stage)
+        await _alarm(stage)
+
+    return await _endure(broker, seconds, strike)
+
+
+async def cancelled(broker: PrivateBroker, seconds: float) -> Figures:
+    """The queues the bridge reads are deleted, its consumers cancelled; later they are declared and bound again.
+
+    What lies in a deleted queue is gone with it, and that is no bridge's to mend: so nothing lies there.
+    """
+
+    async def strike(stage: Scene, duration: float) -> None:
+        await stage.pause()
+        for word in ("commands", "sign-replies"):
+            await _delete(stage, f"{stage.home.prefix}.{word}")
+        await asyncio.sleep(max(0.5, duration))
+        await apply(broker.url(), plan(stage.home.config()))
+        stage.begin()
+
+    return await _endure(broker, seconds, strike)
+
+
+async def no_signer_queue(broker: PrivateBroker, seconds: float) -> Figures:
+    """A signer's queue is gone: its requests wait in the outbox with an alarm, and are signed once it is back."""
+
+    async def strike(stage: Scene, duration: float) -> None:
+        await stage.pause()
+        pair = stage.home.pairs[0]
+        await _delete(stage, f"{stage.home.prefix}.sign-requests.{pair.account('initiator')}")
+        stage.begin()
+        await _alarm(stage)
+        await asyncio.sleep(duration)
+        await apply(broker.url(), plan(stage.home.config()))
+
+    return await _endure(broker, seconds, strike)
+
+
+async def _alarm(stage: Scene) -> None:
+    """The alarm among a channel's events; when it is the events that are refused it waits behind them."""
+    await stage.until(lambda: bool(stage.told("alarm", "event_unroutable")), 30)
+
+
+def _bindings(stage: Scene) -> list[Binding]:
+    """Everything bound to the events exchange of this scene."""
+    topology, prefix = plan(stage.home.config()), stage.home.prefix
+    events = f"{prefix}.events"
+    ours = [binding for binding in topology.bindings if binding.exchange == events]
+    return [*ours, Binding(events, f"{prefix}.client.admin.events", "#")]
+
+
+async def unbind_events(stage: Scene) -> None:
+    """From here on no queue takes an event."""
+    amqp_channel = await stage.connection.amqp_channel()
+    underlay = await amqp_channel.raw.get_underlay_channel()
+    for binding in _bindings(stage):
+        await underlay.queue_unbind(binding.queue, binding.exchange, binding.key)
+    await amqp_channel.raw.close()
+
+
+async def bind_events(stage: Scene) -> None:
+    await apply(stage.home.url, Topology("t", (), (), tuple(_bindings(stage))))
+
+
+async def _delete(stage: Scene, queue: str) -> None:
+    amqp_channel = await stage.connection.amqp_channel()
+    await (await amqp_channel.raw.get_underlay_channel()).queue_delete(queue)
+    await amqp_channel.raw.close()
+
+
+BROKER_TROUBLES: tuple[Trouble, ...] = (
+    stopped,
+    killed_in_mid_payment,
+    out_of_memory,
+    frozen,
+    refusing,
+    unbound,
+    cancelled,
+    no_signer_queue,
+)

@@ -1,0 +1,237 @@
+"""A house whose bridge is a process of its own: it can be signalled, frozen, starved of disk, and started again.
+
+Node, signers and client live in the test's event loop, as in `tests.system.house`. What the process logs is read as
+it comes, so a test waits for a line instead of for time.
+"""
+
+import asyncio
+import contextlib
+import json
+import resource
+import signal
+import sqlite3
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bridge.app.deployment import plan
+from bridge.broker.topology import apply
+from bridge.channel.identifier import ChannelName
+from bridge.channel.state import State, decode
+from bridge.journal.journal import FILE
+from bridge.journal.peek import read_state
+from bridge.sim.server import SimulatedNode
+from tests.system.house import NETWORK, House, Pair, _client, _remove, _signers
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Bridge:
+    """One run of `channel-bridge run`."""
+
+    process: asyncio.subprocess.Process
+    lines: list[str] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    reader: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, config: Path) -> "Bridge":
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge", "run", "--config", str(config)),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        made = cls(process)
+        made.reader = asyncio.create_task(made._read())
+        return made
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.lines.append(line.decode().rstrip())
+            self.told.set()
+        self.told.set()
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def tells(self, word: str) -> bool:
+        return any(word in line for line in self.lines)
+
+    async def until_told(self, word: str, seconds: float = SECONDS) -> None:
+        async with asyncio.timeout(seconds):
+            while not self.tells(word):
+                assert self.reader is not None
+                assert not self.reader.done(), f"it ended without {word}:\n{self.log}"
+                self.told.clear()
+                await self.told.wait()
+
+    async def ready(self) -> "Bridge":
+        await self.until_told("bridge_ready")
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def limit_files(self, size_bytes: int) -> None:
+        """No file may grow beyond that: what a full disk does, for everybody and without root."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+
+    async def end(self, seconds: float = SECONDS) -> int:
+        """Its exit code, once it ended by itself and all it said was read."""
+        assert self.reader is not None
+        async with asyncio.timeout(seconds):
+            await self.reader
+            return await self.process.wait()
+
+    async def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.end()
+
+
+@dataclass
+class Home:
+    """A house and its bridge's successive processes."""
+
+    house: House
+    bridges: list[Bridge] = field(default_factory=list)
+
+    @property
+    def config(self) -> Path:
+        return self.house.directory / "bridge.toml"
+
+    @property
+    def data(self) -> Path:
+        return self.house.directory / "data"
+
+    async def start(self) -> Bridge:
+        """Not yet ready: `await (await home.start()).ready()`."""
+        bridge = await Bridge.start(self.config)
+        self.bridges.append(bridge)
+        return bridge
+
+    async def opened(self) -> None:
+        for pair in self.house.pairs:
+            for name in (pair.initiator, pair.responder):
+                await self.house.event(name, "info.open")
+
+    async def pay(self, amount: int, pair: Pair | None = None) -> str:
+        """From initiator to responder; the command's id."""
+        pair = pair or self.house.pairs[0]
+        parties = {"from_": pair.account("initiator"), "to": pair.account("responder")}
+        return await self.house.send(pair.initiator, "transfer", amount=str(amount), **parties)
+
+    async def paid(self, command_id: str) -> None:
+        try:
+            outcome = await self.house.outcome(command_id)
+        except TimeoutError as error:
+            raise AssertionError(f"no outcome of {command_id}:\n{self.bridges[-1].log}\n{self._story()}") from error
+        assert outcome["outcome"] == "succeeded", outcome
+
+    def _story(self) -> str:
+        """The latest events, for whoever has to find out why a payment stands still."""
+        return "\n".join(
+            f"{e['channel']} {e['seq']} {e['family']}.{e['name']} {e['data']}" for e in self.house.events[-30:]
+        )
+
+    def state(self, channel: str) -> State:
+        """As the journal has it, whether a bridge runs or not."""
+        stored = read_state(self.data / FILE, ChannelName(channel))
+        assert stored is not None
+        return decode(stored)
+
+    def execute(self, sql: str) -> list[Any]:
+        """A statement by somebody else on the journal."""
+        with closing(sqlite3.connect(self.data / FILE, timeout=30)) as connection, connection:
+            return connection.execute(sql).fetchall()
+
+    async def quiet(self) -> None:
+        """Both sides know the latest round, and all is published: nothing is being written."""
+        async with asyncio.timeout(SECONDS):
+            while not self._is_quiet():  # noqa: ASYNC110  # another process's file: there is nothing to wait on
+                await asyncio.sleep(0.1)
+
+    def _is_quiet(self) -> bool:
+        pairs = self.house.pairs
+        agreed = all(self.state(pair.initiator).round == self.state(pair.responder).round for pair in pairs)
+        return agreed and self.execute("SELECT count(*) FROM outbox") == [(0,)]
+
+    def applied(self) -> list[int]:
+        """The amount of each payment the node has co-signed, in its order: the witness's notes, not ours."""
+        amounts = []
+        for page in self.house.node.registry.book.pages.values():
+            seen: set[tuple[int, str]] = set()
+            for state in page.states:
+                moved = [update for update in state["updates"] if update["op"] == "OffChainTransfer"]
+                if moved and (key := (state["round"], state["tx_hash"])) not in seen:
+                    seen.add(key)
+                    amounts.append(int(moved[0]["amount"]))
+        return amounts
+
+    def signed(self) -> int:
+        """How many signatures of ours the node was given."""
+        pages = self.house.node.registry.book.pages.values()
+        return sum(entry.answer == "signed" for page in pages for entry in page.signatures)
+
+    def check_events(self) -> None:
+        """`seq` without a gap after dropping repeats, and repeats byte-identical."""
+        seen: dict[tuple[str, int], dict[str, Any]] = {}
+        for event in self.house.events:
+            assert seen.setdefault((event["channel"], event["seq"]), event) == event
+        for name in {channel for channel, _ in seen}:
+            numbers = sorted(seq for channel, seq in seen if channel == name)
+            assert numbers == list(range(1, len(numbers) + 1))
+
+
+@asynccontextmanager
+async def home(url: str, directory: Path, *pairs: Pair) -> AsyncIterator[Home]:
+    """A running house without its bridge; every bridge started in it is gone at the end."""
+    async with AsyncExitStack() as stack:
+        node = SimulatedNode(network_id=NETWORK)
+        await node.start()
+        stack.push_async_callback(node.stop)
+        house = House(url, directory, f"t{uuid.uuid4().hex[:10]}", pairs or (Pair("today"),), node)
+        topology = plan(house.config())
+        await apply(url, topology)
+        stack.push_async_callback(_remove, url, topology)
+        await stack.enter_async_context(_client(house, "#", durable=True))
+        await stack.enter_async_context(_signers(house))
+        made = Home(house)
+        made.config.write_text(_write(house))
+        made.config.chmod(0o600)
+        stack.push_async_callback(_kill_all, made)
+        yield made
+
+
+async def _kill_all(made: Home) -> None:
+    for bridge in made.bridges:
+        await bridge.kill()
+
+
+def _write(house: House) -> str:
+    """The house's configuration as a file."""
+    lines = [
+        f'data_dir = "{house.directory / "data"}"',
+        f'prefix = "{house.prefix}"',
+        f'journal.key_file = "{house.directory / "journal.key"}"',
+        f'broker.url = "{house.url}"',
+        'log.format = "json"',
+    ]
+    node = house.node.port
+    for pair in {pair.node: pair for pair in house.pairs}.values():
+        lines += [f"[nodes.{pair.node}]", f'url = "ws://127.0.0.1:{node}/channel"', f'dialect = "{pair.dialect}"']
+        lines += [f'network_id = "{NETWORK}"', *([f'profile = "{pair.profile}"'] if pair.profile else [])]
+    for pair in house.pairs:
+        for entry in house._entries(pair):
+            lines += ["[[channels]]", *(f"{name} = {json.dumps(value)}" for name, value in entry.items())]
+    return "\n".join(lines) + "\n"

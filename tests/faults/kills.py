@@ -1,0 +1,142 @@
+"""kill -9 of the bridge at random instants while payments pass; then the oracle judges the books.
+
+`python -m tests.faults.kills --payments 2000 --channels 20 --kills 200 --seed 1`. Node, signers and client live in
+this process and are never hurt; the bridge is a process of its own, killed and started again at once.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from bridge.broker.permission import definitions
+from bridge.broker.private import PrivateBroker
+from tests.faults.journal_home import Bridge, Home, home
+from tests.faults.record import gather
+from tests.oracle.evidence import Evidence
+from tests.oracle.judgement import doubtful, judge, tally
+from tests.system.house import Pair
+
+FIRST_AMOUNT = 1_000_003
+SETTLE_SECONDS = 300.0
+LEAST_SHARE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    payments: int
+    channels: int
+    kills: int
+    seed: int
+    longest_life: float = 3.2
+    """Seconds a bridge lives at most after its start, start-up included: some die before they are ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """How it went. `violations` is empty when the oracle holds."""
+
+    evidence: Evidence
+    counts: Counter[str]
+    kills: int
+    ready: int
+    """How many of the killed bridges had become ready."""
+    seconds: float
+    violations: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        share = self.counts["succeeded"] / max(1, sum(self.counts.values()))
+        return not self.violations and share >= LEAST_SHARE
+
+    def __str__(self) -> str:
+        total = sum(self.counts.values())
+        codes = Counter(verdict["code"] for verdict in self.evidence.verdicts.values() if verdict["code"])
+        told = ", ".join(f"{count} {word}" for word, count in sorted((self.counts + codes).items()))
+        return (
+            f"kills: {self.kills} kill -9 ({self.ready} of a ready bridge), {total} payments: {told} "
+            f"({100 * self.counts['succeeded'] / max(1, total):.2f} % succeeded), "
+            f"{len(self.violations)} violations, {self.seconds:.0f} s"
+        )
+
+
+async def strike(url: str, directory: Path, load: Load) -> Toll:
+    began = time.monotonic()
+    pairs = [Pair(f"c{number:02d}") for number in range(load.channels)]
+    random = Random(load.seed)  # noqa: S311  # to repeat a run
+    async with home(url, directory, *pairs) as made:
+        bridge = await (await made.start()).ready()
+        await made.opened()
+        paying = asyncio.create_task(_pay(made, load, random))
+        ready = await _kill(made, bridge, load, paying)
+        command_ids = await paying
+        async with asyncio.timeout(SETTLE_SECONDS):
+            for command_id in command_ids:
+                await made.house.outcome(command_id, SETTLE_SECONDS)
+        await made.quiet()
+        await made.bridges[-1].kill()
+        evidence = gather(made)
+        violations = [str(violation) for violation in judge(evidence)]
+        violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
+        seconds = time.monotonic() - began
+        return Toll(evidence, tally(evidence), load.kills, ready, seconds, tuple(violations))
+
+
+async def _pay(made: Home, load: Load, random: Random) -> list[str]:
+    """At a steady pace over the time the kills take, in both directions; each amount is another."""
+    pause = load.kills * load.longest_life / 2 / load.payments
+    ids = []
+    for number in range(load.payments):
+        pair = random.choice(made.house.pairs)
+        payer, payee = random.sample(("initiator", "responder"), 2)
+        channel = pair.initiator if payer == "initiator" else pair.responder
+        parties = {"from_": pair.account(payer), "to": pair.account(payee)}
+        ids.append(await made.house.send(channel, "transfer", amount=str(FIRST_AMOUNT + number), **parties))
+        await asyncio.sleep(pause)
+    return ids
+
+
+async def _kill(made: Home, bridge: Bridge, load: Load, paying: asyncio.Task[list[str]]) -> int:
+    """A separate source of chance: how long a payment takes must not move the kills."""
+    random, ready = Random(load.seed + 1), 0  # noqa: S311
+    for number in range(load.kills):
+        if paying.done():
+            paying.result()  # whatever went wrong there ends the run here
+        await asyncio.sleep(random.uniform(0.05, load.longest_life))
+        ready += bridge.tells("bridge_ready")
+        await bridge.kill()
+        bridge = await made.start()
+        if (number + 1) % 20 == 0:
+            done = len(made.house.final)
+            print(f"  {number + 1} kills, {done} of {load.payments} settled", file=sys.stderr, flush=True)
+    return ready
+
+
+async def run(load: Load) -> Toll:
+    """On a RabbitMQ of its own."""
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        async with PrivateBroker(definitions("unused", None, ())) as broker:
+            return await strike(broker.url(), Path(folder), load)
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kills", description=__doc__)
+    parser.add_argument("--payments", type=int, default=2000)
+    parser.add_argument("--channels", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(words)
+    toll = asyncio.run(run(Load(options.payments, options.channels, options.kills, options.seed)))
+    for violation in toll.violations[:50]:
+        print(f"VIOLATION {violation}")
+    print(toll)
+    return 0 if toll.is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

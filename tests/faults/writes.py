@@ -1,0 +1,185 @@
+"""kill -9 before and after every durable write of each flow, both sides of the channel in the killed process.
+
+`python -m tests.faults.writes --dialect json-rpc`. Each trial sends one command, lets the bridge be killed at its
+N-th transaction, starts it again, and waits for the outcome; at the end the oracle judges all trials together.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.broker.permission import definitions
+from bridge.broker.private import PrivateBroker
+from tests.faults.journal_home import ROOT, Bridge, Home, home
+from tests.faults.record import gather
+from tests.oracle.judgement import doubtful, judge, tally
+from tests.system.house import Pair
+
+FLOWS = ("transfer", "deposit", "withdraw", "message", "shutdown")
+FIRST_AMOUNT = 2_000_003
+OUTCOME_SECONDS = 60.0
+IDLE_SECONDS = 0.6
+"""A flow whose outcome is known writes for some moments more: confirms, the other side's events."""
+MOST_CLOSES = 40
+PROFILES = {"json-rpc": ("json-rpc", None), "legacy-late": ("legacy", "late")}
+
+
+@dataclass
+class Sweep:
+    """The trials of one dialect in one house."""
+
+    made: Home
+    dialect: str
+    amount: int = FIRST_AMOUNT
+    kills: Counter[str] = field(default_factory=Counter)
+    writes: Counter[str] = field(default_factory=Counter)
+    """How many writes the longest run of each flow had."""
+    bridge: Bridge | None = None
+
+    @property
+    def armed(self) -> Path:
+        return self.made.house.directory / "armed"
+
+    async def start(self, side: str = "never", number: int = 0) -> Bridge:
+        self.armed.unlink(missing_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.faults.killed", str(self.made.config), str(self.armed), side, str(number)),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        bridge = Bridge(process)
+        bridge.reader = asyncio.create_task(bridge._read())
+        self.made.bridges.append(bridge)
+        return await bridge.ready()
+
+    async def flow(self, flow: str, pairs: list[Pair]) -> None:
+        """Every write of this flow: one more each time, until the bridge outlives the command."""
+        for side in ("before", "after"):
+            number = 1
+            while await self.trial(flow, pairs, side, number):
+                number += 1
+
+    async def trial(self, flow: str, pairs: list[Pair], side: str, number: int) -> bool:
+        """Whether the bridge was killed in it. A close takes a channel of its own."""
+        pair = pairs.pop() if flow == "shutdown" else pairs[0]
+        bridge = await self.start(side, number)
+        await self._attached(pair)
+        self.armed.touch()
+        command_id = await self._send(flow, pair)
+        ended = asyncio.create_task(bridge.end(OUTCOME_SECONDS))
+        outcome = asyncio.create_task(self.made.house.outcome(command_id, OUTCOME_SECONDS))
+        await asyncio.wait({ended, outcome}, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await asyncio.shield(ended)
+        was_killed = ended.done()
+        self.writes[flow] = max(self.writes[flow], int(self.armed.read_text() or 0))
+        if was_killed:
+            self.kills[flow] += 1
+            bridge = await self.start()
+        await self._said(command_id, outcome)
+        ended.cancel()
+        await asyncio.gather(ended, return_exceptions=True)
+        await bridge.kill()
+        return was_killed
+
+    async def _said(self, command_id: str, outcome: "asyncio.Task[dict[str, object]]") -> None:
+        """A verdict; in the legacy dialect a doubt that was told is an answer too."""
+        if self.dialect == "json-rpc":
+            await outcome
+            return
+        house = self.made.house
+        await house.until(
+            lambda: True if any(r.get("command_id") == command_id for r in house.results) else None, OUTCOME_SECONDS
+        )
+        outcome.cancel()
+        await asyncio.gather(outcome, return_exceptions=True)
+
+    async def _attached(self, pair: Pair) -> None:
+        """The channel is open on both sides, by the journal: the bridge is another process."""
+        async with asyncio.timeout(OUTCOME_SECONDS):
+            while not all(self.made.state(name).is_ready for name in (pair.initiator, pair.responder)):
+                await asyncio.sleep(0.05)
+
+    async def _send(self, flow: str, pair: Pair) -> str:
+        self.amount += 1
+        house, amount = self.made.house, str(self.amount)
+        parties = {"from_": pair.account("initiator"), "to": pair.account("responder")}
+        match flow:
+            case "transfer":
+                return await house.send(pair.initiator, "transfer", amount=amount, **parties)
+            case "message":
+                return await house.send(pair.initiator, "message", to=pair.account("responder"), info=amount)
+            case "deposit" | "withdraw":
+                return await house.send(pair.initiator, flow, amount=amount)
+            case _:
+                return await house.send(pair.initiator, flow)
+
+
+async def sweep(
+    url: str, directory: Path, dialect: str, flows: tuple[str, ...]
+) -> tuple[Sweep, list[str], Counter[str]]:
+    """One house, all its flows, one judgement."""
+    closes = MOST_CLOSES if "shutdown" in flows else 1
+    name, profile = PROFILES[dialect]
+    pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(closes)]
+    async with home(url, directory, *pairs) as made:
+        trials = Sweep(made, dialect)
+        bridge = await trials.start()
+        await made.opened()
+        await bridge.kill()
+        for flow in flows:
+            await trials.flow(flow, pairs)
+            print(f"  {dialect} {flow}: {trials.kills[flow]} kills", file=sys.stderr, flush=True)
+        last = await trials.start()
+        await asyncio.sleep(IDLE_SECONDS)
+        await last.kill()
+        evidence = gather(made)
+        violations = [str(violation) for violation in judge(evidence)]
+        if dialect == "json-rpc":
+            violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
+        return trials, violations, tally(evidence)
+
+
+async def run(dialect: str, flows: tuple[str, ...]) -> int:
+    began = time.monotonic()
+    kills: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    writes: Counter[str] = Counter()
+    broken: list[str] = []
+    async with PrivateBroker(definitions("unused", None, ())) as broker:
+        for part in (tuple(f for f in flows if f != "shutdown"), tuple(f for f in flows if f == "shutdown")):
+            if part:
+                with tempfile.TemporaryDirectory(prefix="writes-") as folder:
+                    trials, violations, told = await sweep(broker.url(), Path(folder), dialect, part)
+                kills, counts, writes = kills + trials.kills, counts + told, writes + trials.writes
+                broken += violations
+    for violation in broken[:50]:
+        print(f"VIOLATION {violation}")
+    flows_told = ", ".join(f"{flow} {writes[flow]} writes {kills[flow]} kills" for flow in flows)
+    told_counts = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+    print(
+        f"writes: {dialect}: {flows_told}; outcomes: {told_counts}; {len(broken)} violations, "
+        f"{time.monotonic() - began:.0f} s"
+    )
+    return 1 if broken else 0
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.writes", description=__doc__)
+    parser.add_argument("--dialect", choices=tuple(PROFILES), default="json-rpc")
+    parser.add_argument("--flow", choices=FLOWS, action="append")
+    options = parser.parse_args(words)
+    return asyncio.run(run(options.dialect, tuple(options.flow or FLOWS)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""What crosses a socket, told apart: handshake, text, control; and a text's word, the same in both dialects.
+
+Each write of the websockets library is one whole WebSocket frame, so a frame can be lost, doubled or late by
+itself. Reads only.
+"""
+
+import json
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from bridge.sim.fault import word_of
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+NAMES = {CLOSE: "close", PING: "ping", PONG: "pong"}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One write, read."""
+
+    word: str
+    text: bytes
+    """Unmasked; empty for control frames, whose payload is drawn by the library."""
+
+    @property
+    def is_beat(self) -> bool:
+        """Pings come by the clock and say nothing."""
+        return self.word in ("ping", "pong")
+
+
+def read_frame(data: bytes) -> Frame:
+    """Of bytes as the library writes them."""
+    if data.startswith((b"GET ", b"HTTP/")):
+        return Frame("request" if data.startswith(b"GET ") else "response", b"")
+    opcode = data[0] & 0x0F
+    if opcode != TEXT:
+        return Frame(NAMES.get(opcode, "binary"), b"")
+    text = _payload(data)
+    return Frame(word_of(_parse(text)), text)
+
+
+def read_query(data: bytes) -> dict[str, str]:
+    """The query of a handshake request: it tells whose socket this is."""
+    target = data.split(b" ", 2)[1].decode()
+    return dict(parse_qsl(urlsplit(target).query))
+
+
+def _payload(data: bytes) -> bytes:
+    """Without its header, and without the mask a client puts on."""
+    length, start = data[1] & 0x7F, 2
+    if length >= 126:
+        size = 2 if length == 126 else 8
+        length, start = int.from_bytes(data[2 : 2 + size], "big"), 2 + size
+    if not data[1] & 0x80:
+        return data[start : start + length]
+    mask, body = data[start : start + 4], data[start + 4 : start + 4 + length]
+    pad = (mask * (length // 4 + 1))[:length]
+    return (int.from_bytes(body, "big") ^ int.from_bytes(pad, "big")).to_bytes(length, "big")
+
+
+def _parse(text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

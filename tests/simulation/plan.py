@@ -1,0 +1,184 @@
+"""What one world shall live through: who is there, which commands are sent when, and which faults strike when.
+
+Pure data, drawn from a seed or written by hand. Times are virtual seconds after the channel has opened.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.simulation.point import Action
+
+DIALECTS = ("json-rpc", "legacy-late", "legacy-seed")
+ROLES = ("initiator", "responder")
+FIRST_AMOUNT = 1_000_000
+"""Amounts count up from here: each is unique, and none is another's sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command, sent at that time by the client of that role."""
+
+    at: float
+    role: str
+    kind: str
+    amount: int | None = None
+    times: int = 1
+    """How often the same command is sent: the bus's clients may repeat themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """`kill -9`, and a start some time later. `process` as in the world: `bridge`, `bridge-initiator`, `signer`, …"""
+
+    at: float
+    process: str
+    down: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The sockets of that role meet a reset."""
+
+    at: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRestart:
+    """In order, or killed: then its channels are lost, and the books say so."""
+
+    at: float
+    down: float = 1.0
+    is_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BusLoss:
+    """The broker drops every session of a process. Unsettled deliveries come again."""
+
+    at: float
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nacks:
+    """The broker refuses the next publishes."""
+
+    at: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldConfirms:
+    """The broker takes publishes and confirms none for so long."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mischief:
+    """The next replies of the signer are `late` by so long, `doubled`, or `crossed`: they answer another request."""
+
+    at: float
+    how: str
+    count: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Everything stands still: a suspended machine. All timers fire at once afterwards."""
+
+    at: float
+    seconds: float
+
+
+Fault = Kill | Cut | NodeRestart | BusLoss | Nacks | HeldConfirms | Mischief | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One world."""
+
+    seed: int
+    dialect: str = "json-rpc"
+    is_split: bool = True
+    """Whether each role has a bridge of its own."""
+    steps: tuple[Step, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    orders: Mapping[int, Action] = field(default_factory=dict)
+    """What to do at which numbered point."""
+    restart_seconds: float = 0.3
+    """How long a process stays down that was killed at a point."""
+    heals_at: float = 20.0
+    """From then on nothing more is broken, and the world runs until it is quiet."""
+    has_logs: bool = False
+
+    @property
+    def bridges(self) -> tuple[str, ...]:
+        return tuple(f"bridge-{role}" for role in ROLES) if self.is_split else ("bridge",)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Each bridge has its own part of the bus, and so its own signer."""
+        return tuple(name.replace("bridge", "signer") for name in self.bridges)
+
+    @property
+    def may_doubt(self) -> bool:
+        """Whether a command may stand in doubt in the end. Legacy drops its channel with the socket."""
+        return self.dialect != "json-rpc" or self.loses_channel
+
+    @property
+    def loses_channel(self) -> bool:
+        return any(isinstance(fault, NodeRestart) and fault.is_killed for fault in self.faults)
+
+
+def draw_plan(seed: int) -> Plan:
+    """Everything from the seed."""
+    random = Random(f"plan {seed}")  # noqa: S311  # to repeat a run
+    dialect = random.choices(DIALECTS, (8, 1, 1))[0]
+    is_split = random.random() < 0.7
+    steps = _draw_steps(random)
+    plan = Plan(seed, dialect, is_split, steps)
+    processes = (*plan.bridges, *plan.bridges, *plan.signers)
+    faults = tuple(_draw_fault(random, processes) for _ in range(random.choice((1, 1, 2, 2, 3, 5))))
+    orders = {random.randrange(20, 400): random.choice(tuple(Action)) for _ in range(random.choice((0, 1, 2, 4)))}
+    restart_seconds, heals_at = random.choice((0.05, 0.3, 2.0)), random.choice((20.0, 20.0, 100.0))
+    return Plan(seed, dialect, is_split, steps, faults, orders, restart_seconds, heals_at)
+
+
+def _draw_steps(random: Random) -> tuple[Step, ...]:
+    """Mostly payments, close together; sometimes the rest; sometimes a shutdown in the end."""
+    steps = []
+    for number in range(random.choice((2, 4, 6, 10))):
+        kind = random.choices(("transfer", "deposit", "withdraw", "message"), (12, 1, 1, 1))[0]
+        amount = None if kind == "message" else FIRST_AMOUNT + number
+        times = 2 if random.random() < 0.05 else 1
+        steps.append(Step(random.uniform(0.0, 4.0), random.choice(ROLES), kind, amount, times))
+    if random.random() < 0.15:
+        steps.append(Step(random.uniform(3.0, 25.0), random.choice(ROLES), "shutdown"))
+    return tuple(sorted(steps, key=lambda step: step.at))
+
+
+def _draw_fault(random: Random, processes: tuple[str, ...]) -> Fault:
+    at = random.uniform(0.0, 6.0)
+    match random.choices(range(8), (10, 4, 2, 3, 2, 2, 3, 1))[0]:
+        case 0:
+            return Kill(at, random.choice(processes), random.choice((0.02, 0.5, 5.0)))
+        case 1:
+            return Cut(at, random.choice(ROLES))
+        case 2:
+            return NodeRestart(at, random.uniform(0.1, 5.0), is_killed=random.random() < 0.25)
+        case 3:
+            return BusLoss(at, random.choice(processes))
+        case 4:
+            return Nacks(at, random.randint(1, 8))
+        case 5:
+            return HeldConfirms(at, random.uniform(0.5, 40.0))
+        case 6:
+            seconds = random.choice((5.0, 55.0, 61.0, 130.0, 310.0))
+            return Mischief(at, random.choice(("late", "doubled", "crossed")), random.randint(1, 3), seconds)
+        case _:
+            return Pause(at, random.choice((2.0, 30.0, 70.0)))

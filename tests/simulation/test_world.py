@@ -1,0 +1,148 @@
+"""Whole worlds: a share of the seeds, drawn crash schedules, and the proof that the simulation can find something."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.app.intake import CommandIntake
+from bridge.app.relay import Relay
+from bridge.journal.journal import Journal
+from tests.oracle.judgement import tally
+from tests.simulation.every import plan_of
+from tests.simulation.plan import FIRST_AMOUNT, ROLES, Plan, Step, draw_plan
+from tests.simulation.point import ACTIONS, Action, Kind
+from tests.simulation.world import Ending, run
+
+SEEDS = range(30)
+REPLAYED = 5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_breaks_no_rule(seed: int) -> None:
+    """A quick share of the thousand: `python -m tests.simulation` runs them all."""
+    ending = run(draw_plan(seed))
+    assert [str(violation) for violation in ending.violations] == []
+
+
+def test_a_world_without_faults_succeeds_wholly() -> None:
+    """Otherwise the faults would be blamed for what is always so."""
+    steps = tuple(Step(0.1, role, "transfer", FIRST_AMOUNT + number) for number, role in enumerate(ROLES * 2))
+    ending = run(Plan(1, steps=steps, heals_at=1.0, has_logs=True))
+    assert not ending.violations
+    assert tally(ending.evidence) == {"succeeded": 4}
+    assert "bridge_ready" in ending.evidence.texts["log"]
+
+
+def _replay(hash_seed: str) -> str:
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(REPLAYED)]
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # ours
+    return told.stdout.splitlines()[-1]
+
+
+def test_a_seed_is_replayed_identically_in_another_process() -> None:
+    """A failing number is worth nothing if it fails only here: every time, point and frame must be the same."""
+    first, second = _replay("1"), _replay("2")
+    assert "digest" in first
+    assert first == second
+
+
+def test_another_seed_is_another_world() -> None:
+    """A digest that does not tell worlds apart would prove nothing."""
+    plan = plan_of("json-rpc", "message", "initiator")
+    assert run(plan).digest == run(plan).digest
+    assert run(plan).digest != run(Plan(8, plan.dialect, steps=plan.steps, heals_at=plan.heals_at)).digest
+
+
+POINTS = st.dictionaries(st.integers(0, 160), st.sampled_from(sorted(Action)), min_size=1, max_size=4)
+
+
+@settings(max_examples=12, deadline=None)
+@given(orders=POINTS, is_split=st.booleans(), down=st.sampled_from((0.05, 0.3, 3.0)), roles=st.permutations(ROLES))
+def test_no_schedule_of_crashes_breaks_a_rule(
+    orders: dict[int, Action], is_split: bool, down: float, roles: list[str]
+) -> None:
+    """Hypothesis draws several faults at chosen points, and finds the shortest schedule that breaks something."""
+    steps = (Step(0.0, roles[0], "transfer", FIRST_AMOUNT), Step(0.01, roles[1], "transfer", FIRST_AMOUNT + 1))
+    ending = run(Plan(3, is_split=is_split, steps=steps, orders=orders, restart_seconds=down))
+    assert [str(violation) for violation in ending.violations] == []
+
+
+# --- it can find something ---------------------------------------------------------------------------------
+
+
+def _kinds(ending: Ending, kind: Kind, label: str) -> Iterator[int]:
+    return (point.number for point in ending.points if point.kind is kind and label in point.label)
+
+
+def _rules(plan: Plan) -> set[str]:
+    return {violation.rule for violation in run(plan).violations}
+
+
+def _with(plan: Plan, number: int, action: Action) -> Plan:
+    return Plan(plan.seed, steps=plan.steps, heals_at=plan.heals_at, orders={number: action})
+
+
+PLAN = plan_of("json-rpc", "transfer", "initiator")
+
+
+def test_an_ack_before_the_journal_is_found() -> None:
+    """The kill behind the ack loses the command: nobody will deliver it again."""
+    original = CommandIntake.handle
+
+    async def handle(self: CommandIntake, delivery: Any) -> None:
+        await delivery.ack()
+        await original(self, delivery)
+
+    number = next(_kinds(run(PLAN), Kind.ACK, "commands"))
+    plan = _with(PLAN, number - 1, Action.KILL_AFTER)
+    assert _rules(plan) == set()
+    with patch.object(CommandIntake, "handle", handle):
+        numbers = list(_kinds(run(PLAN), Kind.ACK, "commands"))
+        assert "each command has an outcome" in _rules(_with(PLAN, numbers[0], Action.KILL_AFTER))
+
+
+def test_a_forgotten_confirm_is_found() -> None:
+    """An event that is forgotten before the broker has it leaves a gap for ever."""
+    original = Relay._try
+
+    async def forget(self: Relay, row: Any) -> None:
+        if row.envelope.exchange.endswith("events") and row.envelope.routing_key.endswith("transfer.succeeded"):
+            return
+        await original(self, row)
+
+    with patch.object(Relay, "_try", forget):
+        assert "numbers have no gap" in _rules(PLAN)
+
+
+def test_a_credential_that_is_not_stored_is_found() -> None:
+    """F6: after a crash the bridge stands before a channel it cannot enter."""
+    original = Journal.commit
+
+    async def commit(self: Journal, batch: Any) -> Any:
+        object.__setattr__(batch, "fsm_id", None)
+        return await original(self, batch)
+
+    plan = _with(PLAN, next(_kinds(run(PLAN), Kind.COMMIT, "group")), Action.KILL_AFTER)
+    assert _rules(plan) == set()
+    with patch.object(Journal, "commit", commit):
+        assert _rules(plan)
+
+
+def test_every_kind_of_point_is_met_and_has_actions() -> None:
+    """A wall without points would be a wall where nobody dares to crash."""
+    ending = run(PLAN)
+    assert {point.kind for point in ending.points} == set(Kind) == set(ACTIONS)
+    assert {point.process for point in ending.points} == {
+        "bridge-initiator",
+        "bridge-responder",
+        "signer-initiator",
+        "signer-responder",
+    }

@@ -1,0 +1,271 @@
+"""One world: node, broker, bridges, signers and clients in virtual time, from a plan to a judged end.
+
+The bridges, the signer service, the websockets library, the simulated node and the journal are the real ones. When
+the plan's faults are over the world heals, runs until every command has its end, stops in order, and is judged.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from bridge.app.deployment import plan as plan_topology
+from bridge.channel.identifier import ChannelName
+from bridge.sim.broker import MemoryBroker
+from bridge.sim.server import SimulatedNode
+from tests.oracle.evidence import Evidence, Pair
+from tests.oracle.judgement import doubtful, judge
+from tests.oracle.violation import Violation
+from tests.simulation import cast as casting
+from tests.simulation.cast import EPOCH, NETWORK, NODE_PORT, USER, Cast
+from tests.simulation.client import Client
+from tests.simulation.harvest import is_locked_out, read_ledger, read_node, read_waiting
+from tests.simulation.log import keep_logs
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.network import Network
+from tests.simulation.plan import (
+    ROLES,
+    BusLoss,
+    Cut,
+    Fault,
+    HeldConfirms,
+    Kill,
+    Mischief,
+    Nacks,
+    NodeRestart,
+    Pause,
+    Plan,
+)
+from tests.simulation.point import Point, Points
+from tests.simulation.process import Process
+from tests.simulation.surroundings import surroundings
+from tests.simulation.troop import LOOK_SECONDS, Troop, aside, describe
+from tests.simulation.trouble import Trouble
+from tests.simulation.watch import Watch
+
+OPENING_SECONDS = 60.0
+QUIET_SECONDS = 2000.0
+"""How long after the healing a command may take to come to its end; longer than any timer of node and bridge."""
+LOST_SECONDS = 400.0
+"""The same where the channel may be lost: longer than the 150 s after which its operators are called."""
+MEND_SECONDS = 90.0
+"""How often an operator looks for commands in doubt."""
+TAIL_SECONDS = 3.0
+DISK = Path("/dev/shm")  # noqa: S108  # only if it is there: a world writes a few journals and forgets them
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a world."""
+
+    plan: Plan
+    evidence: Evidence
+    violations: tuple[Violation, ...]
+    points: tuple[Point, ...]
+    lines: tuple[str, ...]
+    digest: str
+    seconds: float
+    """Virtual."""
+
+
+def run(plan: Plan, *, is_traced: bool = False) -> Ending:
+    """One world, from its beginning to its judgement. Leaves nothing behind."""
+    directory = Path(tempfile.mkdtemp(prefix="world-", dir=DISK if DISK.is_dir() else None))
+    try:
+        with keep_logs(plan.has_logs) as log, surroundings(plan.seed):
+            return World(plan, directory, is_traced=is_traced).run(log)
+    finally:
+        shutil.rmtree(directory)
+
+
+class World:
+    def __init__(self, plan: Plan, directory: Path, *, is_traced: bool) -> None:
+        self.plan = plan
+        self.points = Points(plan.orders, self.time, is_traced)
+        self.watch = Watch(self.points, self._kill)
+        self.loop = VirtualLoop(Random(f"loop {plan.seed}"), self.watch)  # noqa: S311  # to repeat a run
+        self.network = Network(self.loop, f"network {plan.seed}", self.watch)
+        self.loop.connect, self.loop.listen = self.network.connect, self.network.listen
+        self.cast = Cast(plan.dialect, directory)
+        self.node = SimulatedNode(network_id=NETWORK, port=NODE_PORT, seed=plan.seed)
+        self.broker = MemoryBroker()
+        self.trouble = Trouble()
+        self.troop = Troop(plan, self.cast, self.points, self.broker, self.trouble, self.now)
+        self._node_process = Process("node")
+        self._directory = directory
+
+    def time(self) -> float:
+        return self.loop.time()
+
+    def now(self) -> float:
+        """What the clocks of all processes show."""
+        return EPOCH + self.loop.time()
+
+    def _kill(self, process: Process) -> None:
+        self.troop.kill(process)
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    def run(self, log: Callable[[], str]) -> Ending:
+        try:
+            evidence = self.loop.run_until_complete(self._live(log))
+        finally:
+            self._clear()
+        points = self.points
+        return Ending(
+            self.plan,
+            evidence,
+            (*judge(evidence), *self._own_violations(evidence)),
+            tuple(points.seen),
+            tuple(points.lines),
+            points.digest,
+            self.loop.time(),
+        )
+
+    async def _live(self, log: Callable[[], str]) -> Evidence:
+        await self._start_node()
+        for name in self.plan.bridges:
+            self.broker.declare(plan_topology(self.cast.config(name)))
+        client = await self._start_client()
+        self.troop.begin()
+        await self._until(self._is_open, OPENING_SECONDS)
+        if not self._is_open():
+            raise RuntimeError(f"the channel never opened: {self.troop.ended} {self.loop.errors}")
+        self.points.begin()
+        await self._endure(client)
+        self._heal()
+        await self._settle(client)
+        self.points.end()
+        await asyncio.sleep(TAIL_SECONDS)
+        pair = self._read_node()
+        await self.troop.stop()
+        return self._gather(client, pair, log())
+
+    async def _start_node(self) -> None:
+        await self._node_process.spawn(self.node.start(), "node")
+
+    async def _start_client(self) -> Client:
+        bus = self.broker.session(USER)
+        await bus.__aenter__()
+        prefixes = {role: self.cast.prefix(self._bridge_of(role)) for role in ROLES}
+        client = Client(self.cast, prefixes, bus.publisher())
+        for prefix in dict.fromkeys(prefixes.values()):
+            for label, key, into in (
+                ("results", f"{USER}.#", client.results),
+                ("events", "#", client.events),
+                ("dead-letters", "#", client.letters),
+            ):
+                queue = self.broker.reader(prefix, USER, label, [(f"{prefix}.{label}", key)])
+                aside(client.collect(bus.consumer(queue, prefetch=200), into), label)
+        return client
+
+    def _clear(self) -> None:
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(_turns())
+        self.loop.close()
+
+    async def _until(self, look: Callable[[], bool], latest: float = float("inf")) -> None:
+        """Looks again and again: time costs nothing here."""
+        while not look() and self.loop.time() < latest:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _is_open(self) -> bool:
+        for role in ROLES:
+            service = self.troop.services.get(self._bridge_of(role))
+            worker = None if service is None else service.workers.get(ChannelName(self.cast.channel(role)))
+            if worker is None or not worker.state.is_ready:
+                return False
+        return True
+
+    def _bridge_of(self, role: str) -> str:
+        return f"bridge-{role}" if self.plan.is_split else "bridge"
+
+    # --- the plan -----------------------------------------------------------------------------------------
+
+    async def _endure(self, client: Client) -> None:
+        """Steps and faults at their times, then up to the healing."""
+        start = self.loop.time()
+        faults = [asyncio.create_task(self._strike(fault, start)) for fault in self.plan.faults]
+        for number, step in enumerate(self.plan.steps):
+            await asyncio.sleep(max(0.0, start + step.at - self.loop.time()))
+            await client.send(f"command-{number}", step)
+        await asyncio.gather(*faults)
+        await asyncio.sleep(max(0.0, start + self.plan.heals_at - self.loop.time()))
+
+    async def _strike(self, fault: Fault, start: float) -> None:
+        await asyncio.sleep(start + fault.at - self.loop.time())
+        self.points.note(f"FAULT {fault}")
+        match fault:
+            case Kill(process=name, down=down):
+                self.troop.kill_named(name, down)
+            case Cut(role=role):
+                self.network.cut(role)
+            case NodeRestart():
+                await self._restart_node(fault)
+            case BusLoss(process=name):
+                self.troop.lose_bus(name)
+            case Nacks() | HeldConfirms() | Mischief():
+                self.trouble.begin(fault)
+            case Pause(seconds=seconds):
+                self.loop.skip(seconds)
+
+    async def _restart_node(self, fault: NodeRestart) -> None:
+        if self.node.is_listening:
+            await (self.node.kill() if fault.is_killed else self.node.stop())
+            await asyncio.sleep(fault.down)
+            await self._start_node()
+
+    def _heal(self) -> None:
+        self.points.note("HEALED")
+        self.points.heal()
+        self.trouble.heal()
+        self.network.release_all()
+
+    async def _settle(self, client: Client) -> None:
+        """Until every command has its end, an operator looking after what stays in doubt."""
+        latest = self.loop.time() + (LOST_SECONDS if self.plan.may_doubt else QUIET_SECONDS)
+        while client.open and self.loop.time() < latest:
+            await self._until(lambda: not client.open, self.loop.time() + MEND_SECONDS)
+            await client.mend()
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    def _read_node(self) -> Pair:
+        got, deaths = self.watch.credentials, self.troop.deaths
+        locked = (is_locked_out(self.node, role, got, deaths.get(self._bridge_of(role), ())) for role in ROLES)
+        return read_node(self.node, self.cast, is_lost=self.plan.may_doubt or any(locked))
+
+    def _gather(self, client: Client, pair: Pair, log: str) -> Evidence:
+        journals = [self._directory / name for name in self.plan.bridges]
+        return Evidence(
+            sent=client.sent,
+            pairs=[pair],
+            results=client.results,
+            events=client.events,
+            letters=client.letters,
+            forwards=[forward for journal in journals for forward in read_ledger(journal)],
+            written=[(self.cast.channel(role), signed_tx) for role, signed_tx in self.watch.written],
+            waiting=frozenset(command_id for journal in journals for command_id in read_waiting(journal)),
+            texts={"log": log},
+            secrets=casting.secrets() | self.watch.credentials.keys(),
+        )
+
+    def _own_violations(self, evidence: Evidence) -> list[Violation]:
+        """What a world of its own demands beside the oracle's rules."""
+        found = [Violation("processes live", "world", text) for text in self.troop.ended]
+        for context in self.loop.errors:
+            error = context.get("exception")
+            text = f"{context.get('message')}: {'' if error is None else describe(error)}"
+            found.append(Violation("no error is uncaught", "loop", text))
+        if not any(pair.is_lost for pair in evidence.pairs):
+            found += [Violation("nothing stays in doubt", name, "after the healing") for name in doubtful(evidence)]
+        return found
+
+
+async def _turns() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
