@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from bridge.app.contract import Contract
 from bridge.app.relay import Relay
+from bridge.app.sieve import Sieve
 from bridge.channel.command import COMMANDS, Checkpoint, Direct, Query, Resolve
 from bridge.channel.effect import Conclude, Effect, Publish, Reconnect, Rest, Send
 from bridge.channel.identifier import CommandId, SignRequestId, fingerprint
@@ -32,6 +33,7 @@ from bridge.channel.input import (
     SignReplied,
     TakenOver,
     Ticked,
+    Unhandled,
     Withheld,
 )
 from bridge.channel.operation import next_in_line
@@ -125,6 +127,7 @@ class Worker:
         self._decided_at = 0.0
         self._moved = asyncio.Event()
         self._is_losing = False
+        self._sieve = Sieve(terms.name)
         self._presented = ""
         self.taken_over = asyncio.Event()
         """Set once what an earlier owner left is known: only then may the bus be read."""
@@ -240,7 +243,9 @@ class Worker:
     async def _handle(self, item: Item) -> None:
         match item:
             case Text(text):
-                await self._decide(self._decode(text))
+                decoded = self._decode(text)
+                if not isinstance(decoded, Unhandled) or self._sieve.passes(self._clock()):
+                    await self._decide(decoded)
             case Replied():
                 await self._judge(item)
             case LineGrew():

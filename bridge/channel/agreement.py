@@ -85,7 +85,6 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         pause=0.0,
         pause_until=0.0,
         conflicts=0,
-        violations=0,
         cosigned_at=turn.now,
     ).do(KeepState(transaction))
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)

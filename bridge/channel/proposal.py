@@ -54,6 +54,8 @@ def request_opening(turn: Turn, requested: SignRequested) -> Turn:
 
 def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
     """The peer proposes. Rule 1: only when nothing else is outstanding in either direction."""
+    if _is_known(turn, requested):
+        return turn  # the same frame twice: to refuse the second would void the first
     if _is_outstanding(turn):
         turn = turn.publish("sign", "busy", raw=requested.raw, tag=requested.tag.value)
         return refuse_node(turn, requested.tag, BUSY)
@@ -66,6 +68,21 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
         turn = turn.publish("sign", "denied", raw=requested.raw, tag=requested.tag.value, sentence=denied)
         return refuse_node(turn, requested.tag, DECLINED)
     return open_request(turn, requested.tag, requested.transaction, requested.updates, "peer_proposal")
+
+
+def _is_known(turn: Turn, requested: SignRequested) -> bool:
+    """It is with a signer already, or its signature is on its way."""
+    pending = (turn.state.open_request, turn.state.settling)
+    wanted = (requested.tag, requested.transaction.hash)
+    return any(known is not None and (known.tag, known.transaction.hash) == wanted for known in pending)
+
+
+def aborted(turn: Turn) -> Turn:
+    """`aborted_update`: the node has given up what it asked us to acknowledge, whatever we have sent meanwhile."""
+    opened = turn.state.open_request
+    if opened is not None and opened.tag.is_acknowledgement:
+        turn = close_request(turn, "withdrawn", reason="the node gave the request up")
+    return forget(turn, "the node reported that it gave the update up")
 
 
 def _is_outstanding(turn: Turn) -> bool:

@@ -247,8 +247,10 @@ class State:
     """When the socket was torn from us lately."""
     bad_frames: tuple[float, ...] = ()
     """When the node lately sent what is no frame."""
-    violations: int = 0
-    """How often such frames made us reconnect since the latest co-signed state."""
+    bad_sockets: tuple[float, ...] = ()
+    """When such frames lately made us drop a socket."""
+    is_suspect: bool = False
+    """The present socket is being dropped for them."""
     alarmed: bool = False
     next_request: int = 1
     next_sign: int = 1
@@ -297,4 +299,4 @@ def decode(data: bytes) -> State:
 def mark_down(state: State, now: float) -> State:
     """The link is gone: nothing asked will be answered, and what was open is another's to find again."""
     since = state.down_since if state.down_since is not None else now
-    return replace(state, attachment=Attachment.DOWN, asked=(), down_since=since, agreed_at=None)
+    return replace(state, attachment=Attachment.DOWN, asked=(), down_since=since, agreed_at=None, is_suspect=False)

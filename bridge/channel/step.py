@@ -142,6 +142,8 @@ def _info(turn: Turn, info: InfoReported) -> Turn:
             return attach.opened(turn)
         case "peer_disconnected":
             return attach.peer_disconnected(turn)
+        case "aborted_update":
+            return proposal.aborted(turn)
         case "closing":
             return turn.set(phase=Phase.CLOSING)
         case "closed_confirmed" | "close_mutual":

@@ -10,16 +10,24 @@ from bridge.channel.loss import lose
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
-WINDOW_SECONDS = 60.0
-MOST_FRAMES, MOST_RECONNECTS = 5, 3
+FRAMES_SECONDS, MOST_FRAMES = 60.0, 5
+SOCKETS_SECONDS, MOST_SOCKETS = 600.0, 3
 
 
 def reject_frame(turn: Turn, rejected: FrameRejected) -> Turn:
+    """What a suspect socket had sent besides is not looked at: it is being closed."""
+    if turn.state.is_suspect:
+        return turn
     turn = turn.publish("alarm", Code.PROTOCOL_VIOLATION.value, raw=rejected.raw, sentence=rejected.reason)
-    recent = (*(at for at in turn.state.bad_frames if at > turn.now - WINDOW_SECONDS), turn.now)
-    if len(recent) < MOST_FRAMES:
-        return turn.set(bad_frames=recent)
-    turn = turn.set(bad_frames=(), violations=turn.state.violations + 1)
-    if turn.state.violations < MOST_RECONNECTS:
+    frames = (*_since(turn.state.bad_frames, turn.now - FRAMES_SECONDS), turn.now)
+    if len(frames) < MOST_FRAMES:
+        return turn.set(bad_frames=frames)
+    sockets = (*_since(turn.state.bad_sockets, turn.now - SOCKETS_SECONDS), turn.now)
+    turn = turn.set(bad_frames=(), bad_sockets=sockets, is_suspect=True)
+    if len(sockets) < MOST_SOCKETS:
         return turn.do(Reconnect("the node sent too much that is no frame"))
     return lose(turn, "the node's frames cannot be understood, over several sockets", Code.CONNECTION_LOST)
+
+
+def _since(instants: tuple[float, ...], earliest: float) -> tuple[float, ...]:
+    return tuple(at for at in instants if at > earliest)

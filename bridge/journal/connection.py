@@ -17,6 +17,8 @@ from bridge.journal.seal import Seal
 
 BUSY_SECONDS = 5.0
 """How long a lock of somebody who only looks, a backup, is waited for."""
+CACHE_KIBIBYTES = 512
+"""Pages each connection holds in memory. Rows are written once and seldom read again: more would only fill up."""
 FULL = 2
 KEY_MARK = "channel-bridge"
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -56,7 +58,9 @@ def connect(file: Path, seal: Seal) -> Connections:
 
 def _open(file: Path) -> sqlite3.Connection:
     """Without the module's own transactions: they begin and end where we say."""
-    return sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
+    return connection
 
 
 def _unfit(file: Path, error: sqlite3.Error) -> BridgeError:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -25,6 +25,7 @@ from tests.system.house import Pair
 FIRST_AMOUNT = 1_000_003
 SETTLE_SECONDS = 300.0
 LEAST_SHARE = 0.99
+EARLY_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,19 @@ class Load:
     channels: int
     kills: int
     seed: int
-    longest_life: float = 3.2
-    """Seconds a bridge lives at most after its start, start-up included: some die before they are ready."""
+    longest_life: float = 2.0
+    """Seconds a bridge lives at most after it is ready."""
+    early_share: float = 0.2
+    """So many die while they start: within the first second and a half."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How many bridges were killed, which is how far the payments may be."""
+
+    kills: int = 0
+    ready: int = 0
+    grew: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +81,12 @@ async def strike(url: str, directory: Path, load: Load) -> Toll:
     began = time.monotonic()
     pairs = [Pair(f"c{number:02d}") for number in range(load.channels)]
     random = Random(load.seed)  # noqa: S311  # to repeat a run
+    progress = Progress()
     async with home(url, directory, *pairs) as made:
         bridge = await (await made.start()).ready()
         await made.opened()
-        paying = asyncio.create_task(_pay(made, load, random))
-        ready = await _kill(made, bridge, load, paying)
+        paying = asyncio.create_task(_pay(made, load, random, progress))
+        await _kill(made, bridge, load, progress)
         command_ids = await paying
         async with asyncio.timeout(SETTLE_SECONDS):
             for command_id in command_ids:
@@ -84,37 +97,42 @@ async def strike(url: str, directory: Path, load: Load) -> Toll:
         violations = [str(violation) for violation in judge(evidence)]
         violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
         seconds = time.monotonic() - began
-        return Toll(evidence, tally(evidence), load.kills, ready, seconds, tuple(violations))
+        return Toll(evidence, tally(evidence), load.kills, progress.ready, seconds, tuple(violations))
 
 
-async def _pay(made: Home, load: Load, random: Random) -> list[str]:
-    """At a steady pace over the time the kills take, in both directions; each amount is another."""
-    pause = load.kills * load.longest_life / 2 / load.payments
-    ids = []
+async def _pay(made: Home, load: Load, random: Random, progress: Progress) -> list[str]:
+    """Evenly over the kills, in both directions; each amount is another."""
+    ids: list[str] = []
     for number in range(load.payments):
+        while number >= load.payments * (progress.kills + 1) / (load.kills + 1):
+            progress.grew.clear()
+            await progress.grew.wait()
         pair = random.choice(made.house.pairs)
         payer, payee = random.sample(("initiator", "responder"), 2)
         channel = pair.initiator if payer == "initiator" else pair.responder
         parties = {"from_": pair.account(payer), "to": pair.account(payee)}
         ids.append(await made.house.send(channel, "transfer", amount=str(FIRST_AMOUNT + number), **parties))
-        await asyncio.sleep(pause)
+        await asyncio.sleep(load.longest_life * load.kills / load.payments)
     return ids
 
 
-async def _kill(made: Home, bridge: Bridge, load: Load, paying: asyncio.Task[list[str]]) -> int:
-    """A separate source of chance: how long a payment takes must not move the kills."""
-    random, ready = Random(load.seed + 1), 0  # noqa: S311
+async def _kill(made: Home, bridge: Bridge, load: Load, progress: Progress) -> None:
+    """A source of chance of its own: how long a payment takes must not move the kills."""
+    random = Random(load.seed + 1)  # noqa: S311
     for number in range(load.kills):
-        if paying.done():
-            paying.result()  # whatever went wrong there ends the run here
-        await asyncio.sleep(random.uniform(0.05, load.longest_life))
-        ready += bridge.tells("bridge_ready")
+        if random.random() < load.early_share:
+            await asyncio.sleep(random.uniform(0.0, EARLY_SECONDS))
+        else:
+            await bridge.ready()
+            await asyncio.sleep(random.uniform(0.02, load.longest_life))
+        progress.ready += bridge.tells("bridge_ready")
         await bridge.kill()
         bridge = await made.start()
+        progress.kills = number + 1
+        progress.grew.set()
         if (number + 1) % 20 == 0:
             done = len(made.house.final)
             print(f"  {number + 1} kills, {done} of {load.payments} settled", file=sys.stderr, flush=True)
-    return ready
 
 
 async def run(load: Load) -> Toll:

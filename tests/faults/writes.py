@@ -106,7 +106,7 @@ class Sweep:
     async def _attached(self, pair: Pair) -> None:
         """The channel is open on both sides, by the journal: the bridge is another process."""
         async with asyncio.timeout(OUTCOME_SECONDS):
-            while not all(self.made.state(name).is_ready for name in (pair.initiator, pair.responder)):
+            while not all(self.made.state(name).is_ready for name in (pair.initiator, pair.responder)):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     async def _send(self, flow: str, pair: Pair) -> str:
