@@ -14,9 +14,9 @@ from bridge.app.worker import Worker
 from bridge.channel.ending import pending_close
 from bridge.channel.identifier import ChannelName
 from bridge.channel.input import ChainSeen, CloseSeen
+from bridge.channel.transaction import Transaction
 from bridge.errors import NodeUnavailable
-from bridge.node.chain import PENDING, Chain
-from bridge.wire.encoding import encode
+from bridge.node.chain import Chain
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,18 @@ class ChainWatch:
             async with Chain(url) as chain:
                 if has_exposure:
                     worker.chain_seen(ChainSeen(await chain.height(), await chain.nonce(worker.terms.own)))
-                if close is not None and await _is_mined(chain, close):
-                    worker.chain_seen(CloseSeen(close))
+                if close is not None and await _is_closed(chain, worker, close):
+                    worker.chain_seen(CloseSeen(close.hash))
         except NodeUnavailable as error:
             log.warning("chain_not_asked", extra={"channel": worker.terms.name, "error": str(error)})
 
 
-async def _is_mined(chain: Chain, hash_: str) -> bool:
-    return await chain.transaction(encode("th", bytes.fromhex(hash_))) not in (None, PENDING)
+async def _is_closed(chain: Chain, worker: Worker, close: Transaction) -> bool:
+    """The nonce is used and the channel gone: whoever signed first never sees the hash it is mined under.
+
+    Both, because a node that is still behind knows neither the channel nor the nonce.
+    """
+    channel_id, payer = worker.state.channel_id, close.account
+    if channel_id is None or payer is None or close.nonce is None:
+        return False
+    return await chain.nonce(payer) >= close.nonce and not await chain.has_channel(channel_id)

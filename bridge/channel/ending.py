@@ -11,19 +11,20 @@ from bridge.channel.operation import fail, succeed
 from bridge.channel.request import Tag
 from bridge.channel.signature import close_request
 from bridge.channel.state import Operation, Phase, Stage, State
+from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 
-def pending_close(state: State) -> str | None:
-    """The hash of a close we signed and have not seen confirmed."""
+def pending_close(state: State) -> Transaction | None:
+    """A close we signed and have not seen confirmed."""
     if state.phase is Phase.CLOSED:
         return None
     for operation in (state.operation, state.parked):
         if operation is not None and _is_signed_close(operation) and operation.transaction is not None:
-            return operation.transaction.hash
+            return operation.transaction
     acknowledged = (*state.given, *(() if state.settling is None else (state.settling,)))
-    return next((s.transaction.hash for s in acknowledged if s.tag is Tag.SHUTDOWN_ACK), None)
+    return next((s.transaction for s in acknowledged if s.tag is Tag.SHUTDOWN_ACK), None)
 
 
 def _is_signed_close(operation: Operation) -> bool:
@@ -32,7 +33,8 @@ def _is_signed_close(operation: Operation) -> bool:
 
 def close_seen(turn: Turn, seen: CloseSeen) -> Turn:
     """The chain has it: nothing more is to be had from the node."""
-    if pending_close(turn.state) != seen.hash:
+    pending = pending_close(turn.state)
+    if pending is None or pending.hash != seen.hash:
         return turn
     turn = turn.publish("info", "closed_on_chain", tx_hash=seen.hash)
     return close(turn).do(Rest())

@@ -279,7 +279,7 @@ class ChainSeen:
 
 @dataclass(frozen=True, slots=True)
 class CloseSeen:
-    """The mutual close with this hash is in a block: the chain says so, whoever else is gone."""
+    """The mutual close with this hash is in a block: its nonce is used, and the chain has the channel no more."""
 
     hash: str
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.channel.identifier import Account
+from bridge.channel.identifier import Account, ChannelId
 from bridge.errors import NodeUnavailable
 
 CALL_SECONDS = 5.0
@@ -99,6 +99,10 @@ class Chain:
         """Of the account's latest transaction in a block; 0 before its first."""
         found = await self._find(f"/v3/accounts/{quote(account, safe='')}", Balance)
         return 0 if found is None else found.nonce
+
+    async def has_channel(self, channel_id: ChannelId) -> bool:
+        """Whether the chain knows it at this height: a closed one is forgotten."""
+        return await self._find(f"/v3/channels/{quote(channel_id, safe='')}", Answer) is not None
 
     async def next_nonce(self, account: Account) -> int:
         """For the account's next transaction, those that wait in the node's pool counted; 1 for a new account."""

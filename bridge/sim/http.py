@@ -37,6 +37,8 @@ def _find(chain: Chain, parts: list[str]) -> dict[str, Any] | None:
             return _account(chain, account, lambda key: _entry(chain, key))
         case ["v3", "accounts", account, "next-nonce"]:
             return _account(chain, account, lambda key: {"next_nonce": chain.next_nonce(key)})
+        case ["v3", "channels", name]:
+            return {"id": name} if name in chain.ledger.channels else None
         case ["v3", "transactions", name]:
             return _transaction(chain, name)
         case _:

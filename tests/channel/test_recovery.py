@@ -631,7 +631,7 @@ def signed_close() -> tuple[Channel, Transaction]:
 def test_a_close_that_is_mined_while_we_are_away_is_found_on_chain() -> None:
     """A node forgets a closed channel: nobody else can be asked."""
     channel, tx = signed_close()
-    assert pending_close(channel.state) == tx.hash
+    assert pending_close(channel.state) == tx
     channel.give(CloseSeen(tx.hash))
     assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
     assert channel.state.phase is Phase.CLOSED

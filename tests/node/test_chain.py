@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bridge.channel.identifier import Account
+from bridge.channel.identifier import Account, ChannelId
 from bridge.errors import NodeUnavailable
 from bridge.node.chain import PENDING, Chain, authorities
 
@@ -70,11 +70,14 @@ async def test_each_question_has_its_answer(web: Web, chain: Chain) -> None:
         f"/v3/accounts/{ACCOUNT}/next-nonce": (200, '{"next_nonce": 5}'),
         "/v3/transactions/th_mined": (200, '{"block_height": 1200, "tx": {}}'),
         "/v3/transactions/th_waits": (200, '{"block_height": -1, "block_hash": "none"}'),
+        "/v3/channels/ch_open": (200, '{"id": "ch_open", "round": 7}'),
     }
     assert await chain.network_id() == "ae_uat"
     assert await chain.height() == 1234
     assert await chain.balance(ACCOUNT) == HUGE
+    assert await chain.nonce(ACCOUNT) == 4
     assert await chain.next_nonce(ACCOUNT) == 5
+    assert await chain.has_channel(ChannelId("ch_open"))
     assert await chain.transaction("th_mined") == 1200
     assert await chain.transaction("th_waits") == PENDING == -1
 
@@ -82,6 +85,8 @@ async def test_each_question_has_its_answer(web: Web, chain: Chain) -> None:
 async def test_what_the_chain_has_never_seen(chain: Chain) -> None:
     """A new account is empty and begins at nonce 1; a transaction nobody knows is not one that waits."""
     assert await chain.balance(ACCOUNT) == 0
+    assert await chain.nonce(ACCOUNT) == 0
+    assert not await chain.has_channel(ChannelId("ch_closed"))
     assert await chain.next_nonce(ACCOUNT) == 1
     assert await chain.transaction("th_nowhere") is None
 
