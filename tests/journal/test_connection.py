@@ -26,6 +26,16 @@ def test_commits_are_durable_and_readers_only_read(tmp_path: Path) -> None:
         connections.close()
 
 
+def test_each_connection_holds_few_pages(tmp_path: Path) -> None:
+    """SQLite's own 2 MB fill up over the first minutes of each process, and look like a leak to whoever watches it."""
+    connections = connect(tmp_path / FILE, Seal(KEY))
+    try:
+        for connection in (connections.writing, connections.reading):
+            assert connection.execute("PRAGMA cache_size").fetchone() == (-512,)
+    finally:
+        connections.close()
+
+
 def test_a_place_without_durable_commits_is_refused() -> None:
     """SQLite answers a setting it cannot follow with what it does instead, and no error."""
     with pytest.raises(JournalUnavailable, match="would not be durable: journal_mode=memory"):

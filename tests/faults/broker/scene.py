@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from bridge.app.bus import RabbitBus
 from bridge.app.busclient import BusClient, user_of
 from bridge.app.telemetry import JsonFormatter
 from bridge.broker.connection import Connection
@@ -144,6 +145,14 @@ class Scene:
     def told(self, family: str, name: str) -> list[dict[str, Any]]:
         """The events of that word, repeats included."""
         return [body for body in self.home.events if (body["family"], body["name"]) == (family, name)]
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has told the clients or the bridge so: it tells whoever publishes next."""
+        service = self.home.service
+        assert service is not None
+        assert isinstance(service._bus, RabbitBus)
+        return self.connection.is_blocked or service._bus._publishing.is_blocked
 
     def has_logged(self, event: str) -> bool:
         return any(f'"event": "{event}"' in line for line in self.log)

@@ -63,7 +63,7 @@ async def out_of_memory(broker: PrivateBroker, seconds: float) -> Figures:
         await broker.control("set_vm_memory_high_watermark", "0.00001")
         try:
             async with asyncio.timeout(20):
-                while not stage.connection.is_blocked:  # noqa: ASYNC110 - a gauge has no event
+                while not stage.is_blocked:  # noqa: ASYNC110 - a gauge has no event
                     await asyncio.sleep(0.05)
             await asyncio.sleep(duration)
         finally:
