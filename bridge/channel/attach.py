@@ -185,7 +185,7 @@ def watch(turn: Turn) -> Turn:
         return turn.set(agreed_at=None).do(Reconnect("both sides agreed and the channel did not open"))
     if state.alarmed or state.down_since is None or turn.now < state.down_since + ALARM_SECONDS:
         return turn
-    return require_recovery(turn.set(alarmed=True), "the peer has not come back after the link was lost")
+    return _alarm(turn, "the peer has not come back after the link was lost")
 
 
 def watched_until(state: State) -> float | None:
@@ -205,10 +205,15 @@ def _alarm_when_long(turn: Turn) -> Turn:
         return turn
     if state.failed_attaches < ALARM_ATTEMPTS or turn.now - state.down_since < ALARM_SECONDS:
         return turn
-    turn = turn.set(alarmed=True)
     if state.refusals >= ALARM_ATTEMPTS:
+        turn = turn.set(alarmed=True)
         return lose(turn, "the node answers and knows this channel no more", Code.NODE_RESTARTED)
-    turn = require_recovery(turn, "the channel could not be attached again")
+    return _alarm(turn, "the channel could not be attached again")
+
+
+def _alarm(turn: Turn, sentence: str) -> Turn:
+    """Told once an outage: the kit, and that what we signed has no verdict yet."""
+    turn = require_recovery(turn.set(alarmed=True), sentence)
     operation = turn.operation
     if operation is None or operation.stage is not Stage.SIGNED_SENT:
         return turn

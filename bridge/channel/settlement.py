@@ -57,7 +57,7 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
 def _look_for_acknowledgement(turn: Turn) -> Turn:
     """What we signed for the peer is not co-signed and nobody said why: perhaps the node never got it."""
     settling = turn.state.settling
-    if settling is None or settling.tag.is_opening:
+    if settling is None or settling.tag.is_opening or turn.terms.dialect.is_legacy:
         return turn
     return turn.ask(partial(Refuse, tag=settling.tag, code=BUSY), Purpose.LOOK_ACK)
 
@@ -114,6 +114,8 @@ def _settle_unsigned(turn: Turn, operation: Operation) -> Turn:
 def _settle_signed(turn: Turn, operation: Operation, purpose: Purpose) -> Turn:
     """We signed, and the node neither has it nor waits for the peer's part of it."""
     if turn.terms.dialect.is_legacy:
+        if purpose is Purpose.RECHECK:
+            return turn  # nothing was lost, and this dialect knows no probe
         return doubt(turn, Code.LEGACY_NO_EVIDENCE, "the socket was lost after our signature")
     if operation.stage is Stage.IN_DOUBT:
         return turn

@@ -86,8 +86,8 @@ class Terms:
 
     @property
     def answers_live(self) -> bool:
-        """Whether the node can be asked and probed at any time without harm."""
-        return self.dialect is Dialect.JSON_RPC
+        """Whether the node can be asked for the state at any time."""
+        return self.dialect is not Dialect.LEGACY_SEED
 
     @property
     def own(self) -> Account:

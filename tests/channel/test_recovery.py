@@ -596,6 +596,22 @@ def test_a_peer_that_does_not_come_back_is_told_once() -> None:
     assert channel.answer(AskState, OffchainState(create(), None)).calm().state.is_ready
 
 
+def test_a_signed_payment_of_a_channel_whose_peer_stays_away_is_told_as_in_doubt() -> None:
+    """The alarm alone would leave its author without an answer."""
+    channel = returning(proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)))
+    assert [e.outcome for e in channel.wait(151).outcomes()] == [Outcome.IN_DOUBT]
+
+
+def test_late_legacy_is_asked_too_when_a_report_does_not_come() -> None:
+    """It knows no probe, but it tells the state."""
+    channel = opened(dialect=Dialect.LEGACY_LATE)
+    proposed(channel, transfer(), Tag.UPDATE, replace(offchain(2), wrapped=False), moved(5))
+    assert channel.wait(10.1).sent(AskState)
+    state = OffchainState(replace(offchain(2), signatures=("s", "t")), None)
+    channel.give(RequestAnswered(request_id=None, answer=state))
+    assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
+
+
 # --- the node knows the channel no more -------------------------------------------------------------------
 
 
