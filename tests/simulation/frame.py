@@ -20,7 +20,8 @@ class Frame:
 
     word: str
     text: bytes
-    """Unmasked; empty for control frames, whose payload is drawn by the library."""
+    """Unmasked; empty for control frames, whose payload is drawn by the library. Of a handshake or a question to the
+    chain the path, and what was answered."""
 
     @property
     def is_beat(self) -> bool:
@@ -30,8 +31,10 @@ class Frame:
 
 def read_frame(data: bytes) -> Frame:
     """Of bytes as the library writes them."""
-    if data.startswith((b"GET ", b"HTTP/")):
-        return Frame("request" if data.startswith(b"GET ") else "response", b"")
+    if data.startswith(b"GET "):
+        return Frame("request", data.split(b" ", 2)[1].partition(b"?")[0])
+    if data.startswith(b"HTTP/"):
+        return Frame("response", data.rpartition(b"\r\n\r\n")[2])
     opcode = data[0] & 0x0F
     if opcode != TEXT:
         return Frame(NAMES.get(opcode, "binary"), b"")
