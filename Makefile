@@ -12,7 +12,7 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test mutants bench lint lock environment clean
+.PHONY: help demo test faults mutants bench lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -31,6 +31,9 @@ test: environment ## every test, on a real RabbitMQ, with coverage
 
 bench: environment ## a hundred channels, twenty transfers each way: nothing may fail, and what it costs
 	$(BIN)/python -m benchmarks.many_channels $(ARGS)
+
+faults: environment ## every fault there is, on real processes and in virtual time: nothing lost, nothing twice
+	$(BIN)/python -m tests.faults $(or $(ARGS),all)
 
 mutants: environment ## the code broken on purpose, one rule at a time: the tests must notice
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -43,7 +43,7 @@ from bridge.errors import Code
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 RECEIPT_SECONDS = 2.0
 """How long an old node may complain about a message before we stop waiting for it."""
-MOST_TRIGGERS = 5
+MOST_TRIGGERS = 10
 """A trigger that is voided so often, by silence or lost links, is given back to its author: it may be the cause."""
 LEGACY_PATIENCE = 3
 """A legacy trigger cannot be probed: it gets this many times `trigger_seconds`."""
@@ -180,7 +180,8 @@ def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, code
     `code` is what a conflict is called when it is not retried: one told later proves only that nothing happened.
     """
     retried = isinstance(operation.command, Transfer | Checkpoint) and conflicted.code in RETRIED_CODES
-    if retried and operation.attempt <= turn.terms.conflict_retries:
+    if retried and operation.collisions < turn.terms.conflict_retries:
+        turn = turn.set_operation(collisions=operation.collisions + 1)
         evidence = f"conflict {conflicted.code} at round {conflicted.round}"
         return void(turn, operation, evidence, took=turn.now - operation.triggered_at)
     data = {"node_code": conflicted.code, "attempts": operation.attempt}

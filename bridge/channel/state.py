@@ -106,6 +106,8 @@ class Operation:
     command: StoredCommand
     stage: Stage = Stage.JOURNALED
     attempt: int = 0
+    collisions: int = 0
+    """Attempts that met another operation. Those a lost link voided are not among them."""
     base_round: int = 0
     request_id: RequestId | None = None
     since: float = 0.0

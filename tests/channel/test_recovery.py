@@ -362,6 +362,18 @@ def test_conflicts_missed_before_the_signature_are_not_evidence_either() -> None
     assert [e.outcome for e in channel.outcomes()] == [Outcome.IN_DOUBT]
 
 
+def test_attempts_a_crash_voided_do_not_use_up_the_retries_after_conflicts() -> None:
+    """A bridge that is killed again and again must not give payments up for it."""
+    channel = opened(conflict_retries=1).give(CommandDue(transfer()))
+    for _ in range(6):
+        take_over(channel)
+        missed(channel, Purpose.PROBE).calm().wait(8)
+        assert channel.sent(AskTransfer)
+    assert not channel.give(conflict()).outcomes()
+    assert channel.calm().wait(8).sent(AskTransfer)
+    assert [e.code for e in channel.give(conflict()).outcomes()] == [Code.CONFLICT]
+
+
 def test_a_missed_conflict_is_retried_like_one_that_was_told() -> None:
     """The node's memory holds one more than we know of: the payment is void, and is tried again."""
     channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.channel.attempt import MOST_TRIGGERS
 from bridge.channel.command import Command
 from bridge.channel.effect import KeepFsmId, KeepState, RecordForward, RefuseReply, Rest, Send
 from bridge.channel.identifier import ChannelId
@@ -430,11 +431,11 @@ def test_a_silent_trigger_is_probed_and_asked_again() -> None:
 def test_a_trigger_that_stays_silent_for_ever_is_given_back() -> None:
     """The command itself may be what the node chokes on: it must not block its channel for ever."""
     channel = opened().give(CommandDue(transfer()))
-    for _ in range(5):
+    for _ in range(MOST_TRIGGERS):
         channel.wait(10.5)
         channel.answer(Refuse, Accepted())
         outcomes = channel.outcomes()
-        channel.wait(5)
+        channel.wait(8)
     assert [(e.outcome, e.code) for e in outcomes] == [(Outcome.FAILED, Code.TRIGGER_LOST)]
 
 

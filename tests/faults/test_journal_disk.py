@@ -14,7 +14,7 @@ from bridge.app.cli import JOURNAL_FAILED
 from bridge.journal.journal import FILE
 from tests.faults.journal_home import Bridge, Home, home
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.fault]
 PAYMENTS = 30
 
 

@@ -30,6 +30,7 @@ from bridge.sim.fault import (
 from bridge.sim.nemesis import carry_out
 from tests.system.house import House, Pair, house
 
+pytestmark = pytest.mark.fault
 RECOVERY_SECONDS = 15.0
 """After the repair, when no quiet time stands in the way."""
 

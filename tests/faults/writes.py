@@ -119,9 +119,9 @@ class Sweep:
             case "message":
                 return await house.send(pair.initiator, "message", to=pair.account("responder"), info=amount)
             case "deposit" | "withdraw":
-                return await house.send(pair.initiator, flow, amount=amount)
+                return await house.send(pair.initiator, flow, amount=amount, allow_exposed=True)
             case _:
-                return await house.send(pair.initiator, flow)
+                return await house.send(pair.initiator, flow, allow_exposed=True)
 
 
 async def sweep(

@@ -5,6 +5,7 @@ import pytest
 from bridge.broker.private import PrivateBroker
 from tests.faults.broker.trouble import BROKER_TROUBLES, Trouble
 
+pytestmark = pytest.mark.fault
 SHORT_SECONDS = 1.0
 
 

@@ -1,0 +1,189 @@
+"""One house behind proxies, and one drawn crossing after the other in it: send a command, spring the trap, wait.
+
+The node's own timers are short here, so that a frame lost on a live socket is noticed in seconds; where that ends in
+doubt an operator sends `checkpoint`, as one would. In the legacy dialect a doubt that was told is an answer.
+"""
+
+import asyncio
+import sys
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.faults.journal_home import Bridge
+from tests.faults.record import gather
+from tests.faults.trap import KILLS, Action, Trap
+from tests.faults.wiring import Wired, wired
+from tests.oracle.judgement import doubtful, judge, tally
+from tests.system.house import Pair
+
+FLOWS = ("transfer", "transfer", "transfer", "deposit", "withdraw", "message", "shutdown")
+"""As often as they are drawn."""
+DIALECTS = ("json-rpc", "json-rpc", "json-rpc", "legacy")
+FIRST_AMOUNT = 4_000_037
+SLOW = frozenset({Action.SWALLOW})
+"""On a socket that lives on: noticed by a timer only."""
+OUTCOME_SECONDS = 150.0
+IDLE_SECONDS = 0.3
+MOST_TRIES = 3
+TIMERS = (
+    "opening.timeout_accept = 8000",
+    "opening.timeout_sign = 8000",
+    "acknowledge_seconds = 4",
+    "sign_seconds = 5",
+)
+
+
+@dataclass
+class Lane:
+    """The trials of one house."""
+
+    wires: Wired
+    trap: Trap
+    random: Random
+    pairs: dict[str, list[Pair]]
+    bridge: Bridge
+    amount: int
+    dialects: tuple[str, ...] = DIALECTS
+    flows: tuple[str, ...] = FLOWS
+    actions: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    lengths: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many crossings the undisturbed flow has."""
+
+    async def draw(self) -> None:
+        """One trial; drawn again when the flow ended before it came to the crossing."""
+        dialect, flow = self.random.choice(self.dialects), self.random.choice(self.flows)
+        if flow == "shutdown" and len(self.pairs[dialect]) <= MOST_TRIES + 1:
+            flow = "transfer"  # the channels to be closed are used up
+        if (dialect, flow) not in self.lengths:
+            self.lengths[dialect, flow] = await self.trial(dialect, flow, 0)
+        for _ in range(MOST_TRIES):
+            await self.trial(dialect, flow, self.random.randint(1, self.lengths[dialect, flow]))
+            if self.trap.action is not None:
+                self.actions[self.trap.action] += 1
+                return
+            self.actions["missed"] += 1
+
+    async def trial(self, dialect: str, flow: str, number: int) -> int:
+        """How many crossings there were. A close takes a channel of its own."""
+        pairs = self.pairs[dialect]
+        pair = pairs.pop() if flow == "shutdown" else pairs[0]
+        await self._attached(pair)
+        self.trap.arm(self.bridge, number)
+        command_id = await self._send(flow, pair)
+        try:
+            await self._ended(command_id, pair, dialect)
+        except TimeoutError:
+            self.violations.append(f"{dialect} {flow}, {self.trap.sprung}: no outcome in {OUTCOME_SECONDS:g} s")
+            self.pairs[dialect] = [one for one in pairs if one is not pair]
+            print(self._story(pair), file=sys.stderr, flush=True)
+        self.trap.disarm()
+        await self._start_again()
+        return self.trap.count
+
+    def _story(self, pair: Pair) -> str:
+        """The latest events of that channel, for whoever has to find out why a command stands still."""
+        events = [event for event in self.wires.made.house.events if event["channel"] in _names(pair)]
+        return "\n".join(
+            f"    {e['at']} {e['channel']} {e['family']}.{e['name']} {str(e['data'])[:300]}" for e in events[-60:]
+        )
+
+    async def _ended(self, command_id: str, pair: Pair, dialect: str) -> None:
+        house = self.wires.made.house
+        said = asyncio.create_task(house.until(lambda: self._said(command_id), OUTCOME_SECONDS))
+        happened = asyncio.create_task(self.trap.happened.wait())
+        await asyncio.wait([said, happened], return_when=asyncio.FIRST_COMPLETED)
+        happened.cancel()
+        await self._start_again()
+        word = await said
+        if word == "in_doubt" and dialect == "json-rpc":
+            await house.run(pair.initiator, "checkpoint")
+            word = (await house.outcome(command_id))["outcome"]
+        elif self.trap.action is None:
+            with suppress(TimeoutError):  # the flow writes and sends for some moments after its outcome
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self.trap.happened.wait()
+
+    def _said(self, command_id: str) -> str | None:
+        bodies = [body for body in self.wires.made.house.results if body.get("command_id") == command_id]
+        words = [str(body["outcome"]) for body in bodies if body["outcome"] != "accepted"]
+        return words[-1] if words else None
+
+    async def _start_again(self) -> None:
+        """After a kill, at once."""
+        if self.trap.action in KILLS and self.trap.bridge is self.bridge:
+            await self.bridge.kill()
+            self.bridge = await (await self.wires.made.start()).ready()
+
+    async def _attached(self, pair: Pair) -> None:
+        """Both sides are open, by the journal: the bridge is another process."""
+        async with asyncio.timeout(OUTCOME_SECONDS):
+            names = (pair.initiator, pair.responder)
+            while not all(self.wires.made.state(name).is_ready for name in names):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    async def _send(self, flow: str, pair: Pair) -> str:
+        self.amount += 1
+        house, amount = self.wires.made.house, str(self.amount)
+        parties = {"from_": pair.account("initiator"), "to": pair.account("responder")}
+        fields: dict[str, dict[str, Any]] = {
+            "transfer": {"amount": amount, **parties},
+            "message": {"to": parties["to"], "info": amount},
+            "deposit": {"amount": amount, "allow_exposed": True},
+            "withdraw": {"amount": amount, "allow_exposed": True},
+            "shutdown": {"allow_exposed": True},
+        }
+        return await house.send(pair.initiator, flow, **fields[flow])
+
+    def judge(self) -> None:
+        evidence = gather(self.wires.made)
+        self.violations += [str(violation) for violation in judge(evidence)]
+        today = {name for pair in self.wires.made.house.pairs if pair.profile is None for name in _names(pair)}
+        channels = {sent.command_id: sent.channel for sent in evidence.sent}
+        doubts = [one for one in doubtful(evidence) if channels[one] in today]
+        self.violations += [f"nothing stays in doubt: {command_id}" for command_id in doubts]
+        self.outcomes = tally(evidence)
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    return pair.initiator, pair.responder
+
+
+def _pairs(draws: int) -> dict[str, list[Pair]]:
+    """One to work on, and some to close: more would make each start of the bridge slower."""
+    closes = 4 + draws // 8
+    today = [Pair(f"d{number:02d}") for number in range(closes + 1)]
+    late = [Pair(f"l{number:02d}", "legacy", "late") for number in range(5)]
+    return {"json-rpc": today, "legacy": late}
+
+
+async def lane(url: str, directory: Path, draws: int, seed: int, *, is_short: bool = False) -> Lane:
+    """So many draws one after the other, and the judgement. `is_short`: payments only, and nothing that waits long."""
+    random = Random(seed)  # noqa: S311  # to repeat a draw
+    trap, pairs = Trap(random, SLOW if is_short else frozenset()), _pairs(draws)
+    if is_short:
+        pairs = {"json-rpc": pairs["json-rpc"][:1]}
+    everyone = [pair for group in pairs.values() for pair in group]
+    async with wired(
+        url, directory, *everyone, node_watch=trap.see_node, broker_watch=trap.see_broker, channel_lines=TIMERS
+    ) as wires:
+        bridge = await (await wires.made.start()).ready()
+        await wires.made.opened()
+        made = Lane(wires, trap, random, pairs, bridge, FIRST_AMOUNT + 10_000 * seed)
+        if is_short:
+            made.dialects, made.flows = ("json-rpc",), ("transfer",)
+        for number in range(draws):
+            await made.draw()
+            print(f"  seed {seed}: {number + 1} of {draws}, {trap.sprung}", file=sys.stderr, flush=True)
+        async with asyncio.timeout(OUTCOME_SECONDS):
+            while wires.made.execute("SELECT count(*) FROM outbox") != [(0,)]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await made.bridge.kill()
+        wires.check()
+        made.judge()
+        return made
