@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "take an old conflict for evidence about a new signature",
         "bridge/channel/settlement.py",
-        "    missed = told[: max(0, len(told) - turn.state.conflicts)]",
-        "    missed = told",
+        "    return newer[: max(0, len(newer) - turn.state.conflicts)]\n",
+        "    return newer\n",
         "tests/channel/test_recovery.py::test_conflicts_that_were_told_are_not_evidence_for_a_later_signature",
     ),
     Mutant(

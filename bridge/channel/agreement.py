@@ -84,7 +84,6 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         channel_id=turn.state.channel_id or transaction.channel_id,
         pause=0.0,
         pause_until=0.0,
-        conflicts=0,
         cosigned_at=turn.now,
     ).do(KeepState(transaction))
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)

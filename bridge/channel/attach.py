@@ -55,7 +55,7 @@ def fsm_up(turn: Turn, info: InfoReported) -> Turn:
         return _attached(turn.set(attachment=Attachment.READY, phase=Phase.OPENING))
     rotated = info.fsm_id is not None and fingerprint(info.fsm_id) != turn.state.presented
     if rotated or info.channel_id is None:
-        return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True, conflicts=0)
+        return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True, conflicts=0, conflict_mark="")
     return ask_state(turn.set(attachment=Attachment.ASKING), Purpose.TAKE_OVER)
 
 

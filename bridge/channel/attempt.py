@@ -125,10 +125,21 @@ def pause(turn: Turn, took: float = 0.0) -> Turn:
     """Each conflict after another makes the next trigger wait longer (rule 8).
 
     `took`: how long the attempt had lived when it met another. Two sides whose pauses are shorter than that, because
-    their signers are slow, meet again and again.
+    their signers are slow, meet again and again. So the initiator goes first, and the responder after the time an
+    operation takes here.
     """
-    seconds = min(max(turn.state.pause * 2, FIRST_PAUSE, took * 2), LONGEST_PAUSE)
-    return turn.set(pause=seconds, pause_until=turn.now + seconds * (0.5 + _spread(turn)))
+    seconds = min(max(turn.state.pause * 2, FIRST_PAUSE, took * 2, turn.state.pace * 2), LONGEST_PAUSE)
+    share = 0.25 + 0.25 * _spread(turn) if turn.is_initiator else 1.0 + 0.5 * _spread(turn)
+    return turn.set(pause=seconds, pause_until=turn.now + max(FIRST_PAUSE, seconds * share))
+
+
+def give_way(turn: Turn, operation: Operation) -> Turn:
+    """Ours is through after it had met the peer's: the next turn is his, for as long as one takes."""
+    took = turn.now - operation.triggered_at
+    turn = turn.set(pace=took)
+    if not operation.collisions:
+        return turn
+    return turn.set(pause_until=turn.now + min(max(took * 1.5, FIRST_PAUSE), LONGEST_PAUSE))
 
 
 def _spread(turn: Turn) -> float:
@@ -195,7 +206,7 @@ def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, code
 def cosigned(turn: Turn, operation: Operation, transaction: Transaction) -> Turn:
     """A new co-signed state while our operation is out: is it ours?"""
     if any(held.hash == transaction.hash for held in operation.handed_over):
-        return succeed(turn.set(pause=0.0), hash_=transaction.hash)
+        return succeed(give_way(turn, operation), hash_=transaction.hash)
     if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
         return turn
     if transaction.round is not None and transaction.round > operation.base_round:

@@ -125,9 +125,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Conflict codes of the node's memory, newest first, each with its round."""
+    """Conflict codes of the node's memory, newest first, each with its round and the node's own time of it."""
 
-    conflicts: tuple[tuple[int, int | None], ...]
+    conflicts: tuple[tuple[int, int | None, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

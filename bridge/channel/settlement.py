@@ -82,9 +82,15 @@ def _ask_what_was_missed(turn: Turn) -> Turn:
 
 
 def history_counted(turn: Turn, history: History) -> Turn:
-    """So many conflicts of this round are known of."""
-    known = [code for code, round_ in history.conflicts if round_ in (None, turn.state.round)]
-    return turn.set(conflicts=max(turn.state.conflicts, len(known)))
+    """Everything in it is known of; what will be newer than its newest is not."""
+    newest = max((time for _, _, time in history.conflicts), default=turn.state.conflict_mark)
+    return turn.set(conflict_mark=newest, conflicts=0)
+
+
+def _missed(turn: Turn, history: History) -> list[tuple[int, int | None, str]]:
+    """Entries since the memory was last read, without those that were reported to us: these are the older ones."""
+    newer = [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]
+    return newer[: max(0, len(newer) - turn.state.conflicts)]
 
 
 def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
@@ -137,8 +143,7 @@ def history_answered(turn: Turn, history: History) -> Turn:
     operation = turn.operation
     if operation is None or operation.stage is not Stage.SIGNED_SENT:
         return turn
-    told = [code for code, round_ in history.conflicts if round_ in (None, operation.base_round)]
-    missed = told[: max(0, len(told) - turn.state.conflicts)]  # newest first: those that were told of are behind
+    missed = [code for code, round_, _ in _missed(turn, history) if round_ in (None, operation.base_round)]
     turn = history_counted(turn, history)
     if not missed or TIMEOUT_CODE in missed:
         return doubt(

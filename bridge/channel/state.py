@@ -224,7 +224,11 @@ class State:
     before: Transaction | None = None
     exposures: tuple[Exposure, ...] = ()
     conflicts: int = 0
-    """Conflicts of this round this FSM has reported to us: later ones in its memory are those we missed."""
+    """Conflicts this FSM has reported to us since its memory was last read: what is newer in it we missed."""
+    conflict_mark: str = ""
+    """The node's time of the newest conflict when its memory was last read."""
+    pace: float = 0.0
+    """How long our latest operation took from its trigger to its co-signed state, in seconds."""
     proven: Proven | None = None
     proof_not_before: float = 0.0
     cosigned_at: float = 0.0

@@ -173,8 +173,8 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
     )
     turn = close_request(turn, "withdrawn", reason="the node reported a conflict")
     if conflicted.round > turn.state.round:
-        return split(turn, conflicted)
-    turn = turn.set(conflicts=turn.state.conflicts + (1 if conflicted.round == turn.state.round else 0))
+        return split(turn.set(conflicts=turn.state.conflicts + 1), conflicted)
+    turn = turn.set(conflicts=turn.state.conflicts + 1)
     operation = turn.operation
     had_signed = turn.state.settling is not None or (operation is not None and operation.stage is Stage.SIGNED_SENT)
     turn = proposal.forget(turn, f"conflict {conflicted.code} at round {conflicted.round}")

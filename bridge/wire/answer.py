@@ -43,6 +43,7 @@ class _Entry(NodeBody):
     type: str
     tag: str
     info: Any = None
+    time: str = ""
 
 
 _BALANCES = TypeAdapter(list[_Balance])
@@ -80,7 +81,7 @@ def _read_balance(entry: _Balance) -> tuple[Account, int]:
     return (read_account(entry.account), entry.balance)
 
 
-def _read_conflicts(entries: list[_Entry]) -> list[tuple[int, int | None]]:
+def _read_conflicts(entries: list[_Entry]) -> list[tuple[int, int | None, str]]:
     reports = [entry for entry in entries if (entry.type, entry.tag) == ("report", "conflict")]
-    conflicts = [_Conflict.model_validate(entry.info) for entry in reports]
-    return [(conflict.error_code, conflict.round) for conflict in conflicts]
+    conflicts = [(_Conflict.model_validate(entry.info), entry.time) for entry in reports]
+    return [(conflict.error_code, conflict.round, time) for conflict, time in conflicts]

@@ -162,13 +162,13 @@ def refused_probe(channel: Channel) -> Channel:
 @pytest.mark.parametrize(
     ("conflicts", "outcome", "code"),
     [
-        (((2, 1),), Outcome.FAILED, Code.NOT_APPLIED),
-        (((3, 1), (2, 1)), Outcome.IN_DOUBT, Code.CONNECTION_LOST),
+        (((2, 1, "07"),), Outcome.FAILED, Code.NOT_APPLIED),
+        (((3, 1, "08"), (2, 1, "07")), Outcome.IN_DOUBT, Code.CONNECTION_LOST),
         ((), Outcome.IN_DOUBT, Code.CONNECTION_LOST),
     ],
 )
 def test_a_consumed_signature_is_judged_by_the_nodes_memory(
-    conflicts: tuple[tuple[int, int], ...], outcome: Outcome, code: Code
+    conflicts: tuple[tuple[int, int, str], ...], outcome: Outcome, code: Code
 ) -> None:
     """signed_sent -> x, R=base, probe 1018: a timeout or no report at all is never `failed` (rule 5)."""
     channel = drop(proposed(opened(conflict_retries=0), transfer(), Tag.UPDATE, offchain(2), moved(5)))

@@ -348,17 +348,17 @@ def test_conflicts_that_were_told_are_not_evidence_for_a_later_signature() -> No
     channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict()).calm().wait(1)
     channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
     take_over(channel)
-    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1),)))
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1, "07"),)))
     assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.CONNECTION_LOST)]
 
 
 def test_conflicts_missed_before_the_signature_are_not_evidence_either() -> None:
     """What the node's memory held at the take-over before is counted then."""
     channel = take_over(opened())
-    channel.answer(AskHistory, History(((2, 1), (2, 1)))).calm()
+    channel.answer(AskHistory, History(((2, 1, "05"), (2, 1, "04")))).calm()
     proposed(channel, transfer(), Tag.UPDATE, offchain(2), moved(5))
     take_over(channel)
-    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1), (2, 1))))
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1, "05"), (2, 1, "04"))))
     assert [e.outcome for e in channel.outcomes()] == [Outcome.IN_DOUBT]
 
 
@@ -378,7 +378,7 @@ def test_a_missed_conflict_is_retried_like_one_that_was_told() -> None:
     """The node's memory holds one more than we know of: the payment is void, and is tried again."""
     channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
     take_over(channel)
-    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1),)))
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1, "07"),)))
     assert not channel.outcomes()
     assert channel.calm().wait(1).sent(AskTransfer)
     assert channel.state.operation is not None

@@ -261,8 +261,9 @@ def test_the_history_answer_holds_the_conflicts_in_order() -> None:
     [asked, *_] = [line for line in from_node(recording("history_after_reconnect")) if '"report"' in line.text]
     found = CODEC.decode(asked.text)
     assert isinstance(found, RequestAnswered)
-    told = [(entry["info"]["error_code"], entry["info"]["round"]) for entry in asked.frame["result"]]
+    told = [(entry["info"]["error_code"], entry["info"]["round"], entry["time"]) for entry in asked.frame["result"]]
     assert found.answer == History(tuple(told))
+    assert told == sorted(told, key=lambda entry: entry[2], reverse=True), "newest first, by times that sort as text"
     assert told
 
 
@@ -275,7 +276,7 @@ def test_only_conflict_reports_count_in_the_history() -> None:
         {"type": "report", "tag": "conflict", "time": "", "info": {}},
     ]
     found = CODEC.decode(answer(entries))
-    assert found == RequestAnswered(request_id=RequestId(7), answer=History(((3, 4), (2, None))))
+    assert found == RequestAnswered(request_id=RequestId(7), answer=History(((3, 4, ""), (2, None, ""))))
 
 
 @pytest.mark.parametrize("request_id", [None, "7", {"a": 1}, [7], 7.0, True])
