@@ -272,6 +272,8 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
             return settlement.history_answered(turn, History(()))
         case Purpose.COUNT, History() as history:
             return settlement.history_counted(turn, history)
+        case Purpose.COUNT, Balances(entries=()):  # an empty list: the node has forgotten what it once reported
+            return settlement.history_counted(turn, History(()))
         case Purpose.PROOF, Proof() as answer:
             return proof.keep_proof(turn, asked, answer)
         case _, Balances(entries):

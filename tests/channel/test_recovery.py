@@ -12,6 +12,7 @@ from bridge.channel.identifier import FsmId, fingerprint
 from bridge.channel.input import (
     Accepted,
     BadReply,
+    Balances,
     ChainReported,
     ChainSeen,
     CloseSeen,
@@ -372,6 +373,17 @@ def test_attempts_a_crash_voided_do_not_use_up_the_retries_after_conflicts() -> 
     assert not channel.give(conflict()).outcomes()
     assert channel.calm().wait(8).sent(AskTransfer)
     assert [e.code for e in channel.give(conflict()).outcomes()] == [Code.CONFLICT]
+
+
+def test_what_the_node_has_forgotten_hides_no_later_conflict() -> None:
+    """A conflict that was told, and dropped out of the node's memory, must not stand for one that was missed."""
+    channel = take_over(opened().give(conflict()))
+    channel.answer(AskHistory, Balances(())).calm()
+    proposed(channel, transfer(), Tag.UPDATE, offchain(2), moved(5))
+    take_over(channel)
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1, "07"),)))
+    assert not channel.outcomes()
+    assert channel.calm().wait(1).sent(AskTransfer)
 
 
 def test_a_missed_conflict_is_retried_like_one_that_was_told() -> None:
