@@ -185,20 +185,24 @@ def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
     return retry_or_fail(turn, operation, conflicted)
 
 
-def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, code: Code = Code.CONFLICT) -> Turn:
+def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, *, was_cut: bool = False) -> Turn:
     """The attempt is void. A transfer goes to the head of its line again; whatever was signed stays remembered.
 
-    `code` is what a conflict is called when it is not retried: one told later proves only that nothing happened.
+    `was_cut`: the report went to a lost socket and was read in the node's memory. Such an attempt ended by the loss,
+    not by meeting another, so it does not count as a collision, only as an attempt; and where it is not retried it
+    proves no more than that nothing happened.
     """
     retried = isinstance(operation.command, Transfer | Checkpoint) and conflicted.code in RETRIED_CODES
-    if retried and operation.collisions < turn.terms.conflict_retries:
-        turn = turn.set_operation(collisions=operation.collisions + 1)
+    has_room = operation.attempt < MOST_TRIGGERS if was_cut else operation.collisions < turn.terms.conflict_retries
+    if retried and turn.terms.conflict_retries and has_room:
+        turn = turn.set_operation(collisions=operation.collisions + (not was_cut))
         evidence = f"conflict {conflicted.code} at round {conflicted.round}"
         return void(turn, operation, evidence, took=turn.now - operation.triggered_at)
     data = {"node_code": conflicted.code, "attempts": operation.attempt}
     if conflicted.code == ONCHAIN_CODE:
         return fail(turn, Code.ONCHAIN_REJECTED, "the chain refused the transaction", data=data)
     if conflicted.code in RETRIED_CODES or operation.stage in NO_SIGNATURE:
+        code = Code.NOT_APPLIED if was_cut else Code.CONFLICT
         return fail(turn, code, f"the operation met another one ({conflicted.message})", data=data)
     return fail(turn, Code.PEER_REFUSED, f"the peer refused ({conflicted.message})", data=data)
 

@@ -151,7 +151,7 @@ def history_answered(turn: Turn, history: History) -> Turn:
             Code.CONNECTION_LOST,
             "the link was lost after our signature and no report says how it ended",
         )
-    return retry_or_fail(turn, operation, Conflicted(round=operation.base_round, code=missed[0]), Code.NOT_APPLIED)
+    return retry_or_fail(turn, operation, Conflicted(round=operation.base_round, code=missed[0]), was_cut=True)
 
 
 def looked_in_vain(turn: Turn, operation: Operation) -> Turn:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bridge.channel.attempt import MOST_TRIGGERS
 from bridge.channel.command import Checkpoint, Resolve
 from bridge.channel.effect import Abandon, Conclude, Publish, Reconnect, RecordForward, RefuseReply, Send
 from bridge.channel.ending import pending_close
@@ -395,6 +396,20 @@ def test_a_missed_conflict_is_retried_like_one_that_was_told() -> None:
     assert channel.calm().wait(1).sent(AskTransfer)
     assert channel.state.operation is not None
     assert [held.hash for held in channel.state.operation.handed_over] == [offchain(2).hash]
+
+
+def test_conflicts_whose_report_went_to_a_lost_socket_do_not_use_up_the_retries() -> None:
+    """The loss ended those attempts, not another proposal; the number of attempts is bounded all the same."""
+    channel = opened(conflict_retries=1).give(CommandDue(transfer()))
+    for time in range(1, MOST_TRIGGERS):
+        channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
+        take_over(channel)
+        missed(channel, Purpose.PROBE).answer(AskHistory, History(((4, 1, f"{time:02d}"),))).calm().wait(8)
+        assert channel.sent(AskTransfer)
+    channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
+    take_over(channel)
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((4, 1, "99"),)))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.NOT_APPLIED)]
 
 
 def test_after_a_conflict_that_followed_our_signature_the_next_command_waits_a_moment() -> None:

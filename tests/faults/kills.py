@@ -6,6 +6,7 @@ this process and are never hurt; the bridge is a process of its own, killed and 
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ FIRST_AMOUNT = 1_000_003
 SETTLE_SECONDS = 300.0
 LEAST_SHARE = 0.99
 EARLY_SECONDS = 1.5
+TOLD = 600
+"""Characters of a verdict with its evidence that are printed of each payment that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(words)
     toll = asyncio.run(run(Load(options.payments, options.channels, options.kills, options.seed)))
+    for verdict in toll.evidence.verdicts.values():
+        if verdict["code"]:
+            print(f"  {json.dumps(verdict)[:TOLD]}")
     for violation in toll.violations[:50]:
         print(f"VIOLATION {violation}")
     print(toll)
