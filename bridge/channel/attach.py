@@ -79,7 +79,8 @@ def reattached(turn: Turn) -> Turn:
     """The channel answers again: say how long we were blind and where it stands."""
     state = turn.state
     blind = 0.0 if state.down_since is None else round(turn.now - state.down_since, 3)
-    turn = turn.set(attachment=Attachment.READY, down_since=None, failed_attaches=0, alarmed=False, heard_at=turn.now)
+    turn = turn.set(attachment=Attachment.READY, down_since=None, failed_attaches=0, alarmed=False)
+    turn = turn.set(back_at=turn.now, heard_at=turn.now)
     return turn.publish(
         "link",
         "reattached",

@@ -43,8 +43,10 @@ from bridge.errors import Code
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 RECEIPT_SECONDS = 2.0
 """How long an old node may complain about a message before we stop waiting for it."""
-MOST_TRIGGERS = 10
+MOST_TRIGGERS = 30
 """A trigger that is voided so often, by silence or lost links, is given back to its author: it may be the cause."""
+UNSETTLED_SECONDS = 5.0
+"""So long after a gap the peer may still be taking over, and then refuses whatever is proposed to it."""
 LEGACY_PATIENCE = 3
 """A legacy trigger cannot be probed: it gets this many times `trigger_seconds`."""
 RETRIED_CODES = frozenset({2, 4})
@@ -188,14 +190,15 @@ def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
 def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, *, was_cut: bool = False) -> Turn:
     """The attempt is void. A transfer goes to the head of its line again; whatever was signed stays remembered.
 
-    `was_cut`: the report went to a lost socket and was read in the node's memory. Such an attempt ended by the loss,
-    not by meeting another, so it does not count as a collision, only as an attempt; and where it is not retried it
-    proves no more than that nothing happened.
+    Of a gap, what cut our link has often cut the peer's: a conflict soon after it says that the peer takes over, not
+    that two proposals met. It counts as an attempt only. So does one whose report went to a lost socket and was read
+    in the node's memory (`was_cut`), and that one, where it is not retried, proves no more than that nothing happened.
     """
     retried = isinstance(operation.command, Transfer | Checkpoint) and conflicted.code in RETRIED_CODES
-    has_room = operation.attempt < MOST_TRIGGERS if was_cut else operation.collisions < turn.terms.conflict_retries
+    by_gap = was_cut or operation.triggered_at < turn.state.back_at + UNSETTLED_SECONDS
+    has_room = operation.attempt < MOST_TRIGGERS if by_gap else operation.collisions < turn.terms.conflict_retries
     if retried and turn.terms.conflict_retries and has_room:
-        turn = turn.set_operation(collisions=operation.collisions + (not was_cut))
+        turn = turn.set_operation(collisions=operation.collisions + (not by_gap))
         evidence = f"conflict {conflicted.code} at round {conflicted.round}"
         return void(turn, operation, evidence, took=turn.now - operation.triggered_at)
     data = {"node_code": conflicted.code, "attempts": operation.attempt}

@@ -43,6 +43,8 @@ def take(turn: Turn, command: Command) -> Turn:
         code, sentence = over
         command_id = CommandId(command.command_id)
         return turn.conclude(Conclude(command_id, command, Outcome.FAILED, code, sentence, turn.state.round or None))
+    if turn.operation is not None and not _gives_way(turn.state):
+        return turn.conclude(Conclude(CommandId(command.command_id), command, Outcome.FAILED, *_ONE_CHECKPOINT))
     if turn.operation is not None:
         turn = abandon(turn, turn.operation, "an operator's checkpoint goes past it")
     turn = turn.set(operation=Operation(command, since=turn.now), parked=turn.operation)
@@ -104,8 +106,18 @@ def next_in_line(state: State) -> str | None:
     operation = state.operation
     if operation is None or state.is_over:
         return ""
-    stands = operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT)
-    return Checkpoint.kind if stands and state.parked is None and operation.command.kind != Checkpoint.kind else None
+    return Checkpoint.kind if operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT) else None
+
+
+_ONE_CHECKPOINT = (
+    Code.CHANNEL_BUSY,
+    "a checkpoint is on its way or in doubt already: a later state or `resolve` settles it",
+)
+
+
+def _gives_way(state: State) -> bool:
+    """Whether an operator's checkpoint may go past what stands: never past another one."""
+    return state.parked is None and state.operation is not None and state.operation.command.kind != Checkpoint.kind
 
 
 def is_busy(turn: Turn) -> bool:

@@ -242,6 +242,8 @@ class State:
     quiet_until: float = 0.0
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None
+    back_at: float = 0.0
+    """When the channel last began to answer after a gap."""
     failed_attaches: int = 0
     agreed_at: float | None = None
     """When both sides were reported to have agreed again: `open` follows at once, or was lost."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bridge.channel.attempt import MOST_TRIGGERS
+from bridge.channel.attempt import MOST_TRIGGERS, UNSETTLED_SECONDS
 from bridge.channel.command import Checkpoint, Resolve
 from bridge.channel.effect import Abandon, Conclude, Publish, Reconnect, RecordForward, RefuseReply, Send
 from bridge.channel.ending import pending_close
@@ -92,8 +92,8 @@ def doubtful(channel: Channel | None = None) -> Channel:
     return channel.give(conflict(3)).calm()
 
 
-def checkpoint() -> Checkpoint:
-    return Checkpoint(command_id="c-1", issued_at=ISSUED)
+def checkpoint(command_id: str = "c-1") -> Checkpoint:
+    return Checkpoint(command_id=command_id, issued_at=ISSUED)
 
 
 def resolve(outcome: Any = "failed", target: str = "t-1") -> ResolveDue:
@@ -371,9 +371,25 @@ def test_attempts_a_crash_voided_do_not_use_up_the_retries_after_conflicts() -> 
         take_over(channel)
         missed(channel, Purpose.PROBE).calm().wait(8)
         assert channel.sent(AskTransfer)
-    assert not channel.give(conflict()).outcomes()
-    assert channel.calm().wait(8).sent(AskTransfer)
+    channel.now += 8
+    for _ in range(2):
+        assert not channel.give(conflict()).outcomes()
+        assert channel.calm().wait(8).sent(AskTransfer)
     assert [e.code for e in channel.give(conflict()).outcomes()] == [Code.CONFLICT]
+
+
+def test_conflicts_soon_after_a_gap_do_not_use_up_the_retries() -> None:
+    """What cut our link has cut the peer's: he takes over as we do, and refuses what comes in between."""
+    channel = take_over(opened(conflict_retries=1)).calm().give(CommandDue(transfer()))
+    for _ in range(2):
+        channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign().give(conflict(4))
+        assert channel.calm().wait(2).sent(AskTransfer)
+    channel.now += UNSETTLED_SECONDS
+    for _ in range(2):
+        channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign().give(conflict(4))
+        assert channel.calm().wait(8).sent(AskTransfer)
+    channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign().give(conflict(4))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.CONFLICT)]
 
 
 def test_what_the_node_has_forgotten_hides_no_later_conflict() -> None:
@@ -528,6 +544,19 @@ def test_a_checkpoint_that_ends_without_a_state_leaves_the_doubt_as_it_was() -> 
     assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [("c-1", Outcome.FAILED)]
     assert channel.state.operation is not None
     assert (channel.state.operation.command.command_id, channel.state.operation.stage) == ("t-1", Stage.IN_DOUBT)
+
+
+def test_a_checkpoint_goes_past_no_other_checkpoint() -> None:
+    """An operator who sends one after the other while the peer is away gets an answer to each."""
+    channel = doubtful().give(CommandDue(checkpoint())).wait(1)
+    channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0)).sign().give(conflict(3)).calm()
+    assert next_in_line(channel.state) == "checkpoint"
+    channel.give(CommandDue(checkpoint("c-2")))
+    last = channel.outcomes()[-1]
+    assert (last.command_id, last.outcome, last.code) == ("c-2", Outcome.FAILED, Code.CHANNEL_BUSY)
+    assert channel.state.operation is not None
+    assert channel.state.parked is not None
+    assert [o.command.command_id for o in (channel.state.operation, channel.state.parked)] == ["c-1", "t-1"]
 
 
 def test_a_checkpoint_goes_past_a_command_that_waits_for_an_exposure() -> None:

@@ -90,7 +90,7 @@ class Bridge:
         """Its exit code, once it ended by itself and all it said was read."""
         assert self.reader is not None
         async with asyncio.timeout(seconds):
-            await self.reader
+            await asyncio.shield(self.reader)  # whoever waits may give up, and what the bridge says is read on
             return await self.process.wait()
 
     async def kill(self) -> None:

@@ -28,7 +28,7 @@ SLOW = frozenset({Action.SWALLOW})
 """On a socket that lives on: noticed by a timer only."""
 OUTCOME_SECONDS = 150.0
 IDLE_SECONDS = 0.3
-MOST_TRIES = 3
+MOST_TRIES = 6
 TIMERS = (
     "opening.timeout_accept = 8000",
     "opening.timeout_sign = 8000",
