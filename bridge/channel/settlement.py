@@ -121,7 +121,7 @@ def _settle_signed(turn: Turn, operation: Operation, purpose: Purpose) -> Turn:
     """We signed, and the node neither has it nor waits for the peer's part of it."""
     if turn.terms.dialect.is_legacy:
         if purpose is Purpose.RECHECK:
-            return turn  # nothing was lost, and this dialect knows no probe
+            return _lose_patience(turn, operation)  # nothing was lost, and this dialect knows no probe
         return doubt(turn, Code.LEGACY_NO_EVIDENCE, "the socket was lost after our signature")
     if operation.stage is Stage.IN_DOUBT:
         return turn
@@ -129,6 +129,13 @@ def _settle_signed(turn: Turn, operation: Operation, purpose: Purpose) -> Turn:
     if purpose is Purpose.RECHECK:
         return turn.ask(partial(Refuse, tag=tag, code=BUSY), Purpose.LOOK)
     return probe(turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS), tag)
+
+
+def _lose_patience(turn: Turn, operation: Operation) -> Turn:
+    """Past the longest timer of the peer's side something would have been reported: our signature may be lost."""
+    if turn.now < operation.since + _patience(turn, operation):
+        return turn
+    return doubt(turn, Code.LEGACY_NO_EVIDENCE, "the node says nothing of what we signed, and cannot be asked")
 
 
 def probe_missed(turn: Turn, operation: Operation) -> Turn:

@@ -680,6 +680,18 @@ def test_late_legacy_is_asked_too_when_a_report_does_not_come() -> None:
     assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]
 
 
+def test_late_legacy_calls_it_a_doubt_when_nothing_is_heard_of_a_signature() -> None:
+    """The signature may be lost on a live socket, where no probe can find out; its author needs an answer."""
+    channel = opened(dialect=Dialect.LEGACY_LATE)
+    proposed(channel, transfer(), Tag.UPDATE, replace(offchain(2), wrapped=False), moved(5))
+    before = OffchainState(replace(create(), wrapped=False), None)
+    assert channel.wait(10.1).sent(AskState)
+    assert not channel.give(RequestAnswered(request_id=None, answer=before)).outcomes()
+    assert channel.wait(151).sent(AskState)
+    channel.give(RequestAnswered(request_id=None, answer=before))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.LEGACY_NO_EVIDENCE)]
+
+
 # --- the node knows the channel no more -------------------------------------------------------------------
 
 
