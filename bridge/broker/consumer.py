@@ -18,7 +18,7 @@ import aiormq.abc
 from pamqp.commands import Basic
 
 from bridge.broker.connection import AmqpChannel, Connection
-from bridge.broker.failure import backoff
+from bridge.broker.failure import backoff, named
 from bridge.errors import BrokerUnavailable
 from bridge.wire.envelope import Received
 
@@ -276,7 +276,7 @@ async def _close(amqp_channel: AmqpChannel) -> None:
     if amqp_channel.lost.done() or amqp_channel.raw.is_closed:
         return
     with contextlib.suppress(BrokerUnavailable, TimeoutError):
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(3.0), named("closing a channel"):
             await amqp_channel.raw.close()
 
 

@@ -58,7 +58,9 @@ async def named(what: str) -> AsyncIterator[None]:
     """Runs library calls so that only `BrokerUnavailable`, `TimeoutError` and our own cancellation leave.
 
     On a frozen link a pending call can end in a `CancelledError` nobody asked for (pitfalls.md, client
-    traps 1): it is told apart by `cancelling() == 0` and becomes an error of the connection.
+    traps 1): it is told apart by `cancelling() == 0` and becomes an error of the connection. The other way round, a
+    call that is cancelled while its connection dies ends in the connection's error: that stays a cancellation, else
+    a task that is to end would try again for ever.
     """
     try:
         yield
@@ -69,6 +71,8 @@ async def named(what: str) -> AsyncIterator[None]:
     except (BrokerUnavailable, TimeoutError):
         raise
     except _TRANSIENT as error:
+        if is_our_cancellation():
+            raise asyncio.CancelledError from error
         raise translate(error, what) from error
 
 

@@ -121,6 +121,23 @@ async def test_our_own_cancellation_passes_through() -> None:
         await task
 
 
+async def test_our_own_cancellation_stays_one_when_the_connection_dies_with_it() -> None:
+    """The library then raises what the connection died of: a task that took it for that would never end."""
+
+    async def wait() -> None:
+        async with named("waiting"):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise ConnectionResetError("reset under the call")
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_password_is_never_logged(
     private_broker: PrivateBroker, dead_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

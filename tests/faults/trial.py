@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from tests.faults.journal_home import Bridge
-from tests.faults.record import gather
+from tests.faults.record import gather, story
 from tests.faults.trap import KILLS, Action, Trap
 from tests.faults.wiring import Wired, wired
 from tests.oracle.judgement import doubtful, judge, tally
@@ -82,17 +82,10 @@ class Lane:
         except TimeoutError:
             self.violations.append(f"{dialect} {flow}, {self.trap.sprung}: no outcome in {OUTCOME_SECONDS:g} s")
             self._set_aside(pair, dialect)
-            print(self._story(pair), file=sys.stderr, flush=True)
+            print(story(self.wires.made.house, pair), file=sys.stderr, flush=True)
         self.trap.disarm()
         await self._start_again()
         return self.trap.count
-
-    def _story(self, pair: Pair) -> str:
-        """The latest events of that channel, for whoever has to find out why a command stands still."""
-        events = [event for event in self.wires.made.house.events if event["channel"] in _names(pair)]
-        return "\n".join(
-            f"    {e['at']} {e['channel']} {e['family']}.{e['name']} {str(e['data'])[:300]}" for e in events[-60:]
-        )
 
     def _set_aside(self, pair: Pair, dialect: str) -> None:
         """What may never be settled serves no further trial. Legacy: the node may know a state only it has seen."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from bridge.broker.permission import definitions
 from bridge.broker.private import PrivateBroker
 from tests.faults.journal_home import ROOT, Bridge, Home, home
-from tests.faults.record import gather
+from tests.faults.record import gather, story
 from tests.oracle.judgement import doubtful, judge, tally
 from tests.system.house import Pair
 
@@ -85,7 +85,12 @@ class Sweep:
         if was_killed:
             self.kills[flow] += 1
             bridge = await self.start()
-        await self._said(command_id, outcome)
+        try:
+            await self._said(command_id, outcome)
+        except TimeoutError:
+            print(f"{flow}: killed {side} write {number}: no outcome", file=sys.stderr)
+            print(story(self.made.house, pair), file=sys.stderr, flush=True)
+            raise
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)
         await bridge.kill()
