@@ -178,6 +178,8 @@ def is_answer(turn: Turn, operation: Operation, refused: RequestRefused) -> bool
 
 def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
     """The node says the operation is void. What that means depends on whether a signature of ours is out."""
+    if operation.stage is Stage.IN_DOUBT and _is_refusal(operation, conflicted):
+        return retry_or_fail(turn, operation, conflicted)
     if operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT) or isinstance(operation.command, Message):
         return turn  # what is in doubt is settled by a state, never by somebody's word about another operation
     if operation.stage in NO_SIGNATURE:
@@ -185,6 +187,12 @@ def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
     if conflicted.code == TIMEOUT_CODE:
         return doubt(turn, Code.PEER_TIMEOUT, "the peer did not answer in time; it may still hold the state")
     return retry_or_fail(turn, operation, conflicted)
+
+
+def _is_refusal(operation: Operation, conflicted: Conflicted) -> bool:
+    """Of a transaction on its way to the chain: the FSM does nothing else until that is locked or refused."""
+    is_refusal = conflicted.code != TIMEOUT_CODE and conflicted.round == operation.base_round
+    return operation.doubt is Code.AWAITING_CHAIN and is_refusal
 
 
 def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, *, was_cut: bool = False) -> Turn:

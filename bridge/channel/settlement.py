@@ -13,6 +13,7 @@ from bridge.channel.attempt import NO_SIGNATURE, probe, retry_or_fail
 from bridge.channel.check import OWN_TAGS
 from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.effect import Reconnect
+from bridge.channel.exposure import ON_CHAIN
 from bridge.channel.input import Conflicted, History, OffchainState
 from bridge.channel.operation import RECHECK_SECONDS, doubt, end_unknown, fail
 from bridge.channel.proposal import forget
@@ -139,10 +140,8 @@ def _lose_patience(turn: Turn, operation: Operation) -> Turn:
 
 
 def probe_missed(turn: Turn, operation: Operation) -> Turn:
-    """1018 after a signature: it was consumed. For a transfer the node's own memory tells how it ended."""
-    if isinstance(operation.command, Transfer | Checkpoint):
-        return turn.ask(AskHistory, Purpose.HISTORY)
-    return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
+    """1018 after a signature: it was consumed. The node's own memory tells whether it was refused meanwhile."""
+    return turn.ask(AskHistory, Purpose.HISTORY)
 
 
 def history_answered(turn: Turn, history: History) -> Turn:
@@ -153,6 +152,8 @@ def history_answered(turn: Turn, history: History) -> Turn:
     missed = [code for code, round_, _ in _missed(turn, history) if round_ in (None, operation.base_round)]
     turn = history_counted(turn, history)
     if not missed or TIMEOUT_CODE in missed:
+        if isinstance(operation.command, ON_CHAIN):
+            return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
         return doubt(
             turn,
             Code.CONNECTION_LOST,

@@ -195,7 +195,7 @@ def test_a_deposit_locked_while_away_is_found_by_asking() -> None:
     """signed_tx is then the deposit transaction itself."""
     tx = transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=opened().terms.own)
     channel = drop(proposed(opened(), deposit(), Tag.DEPOSIT, tx, None))
-    refused_probe(found(reconnect(channel), create())).wait(5.1)
+    refused_probe(found(reconnect(channel), create())).answer(AskHistory, History(())).wait(5.1)
     assert channel.sent(AskState)
     found(channel, tx)
     assert [e.outcome for e in channel.outcomes()] == [Outcome.SUCCEEDED]

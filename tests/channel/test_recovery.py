@@ -724,6 +724,28 @@ def signed_close() -> tuple[Channel, Transaction]:
     return drop(proposed(opened(), shutdown(), Tag.SHUTDOWN, tx, None)), tx
 
 
+def taken_deposit() -> Channel:
+    """A deposit we signed before a gap, and the node no longer waits for our signature."""
+    tx = transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=opened().terms.own)
+    return missed(take_over(proposed(opened(), deposit(), Tag.DEPOSIT, tx, None)), Purpose.PROBE)
+
+
+def test_a_deposit_the_peer_refused_in_the_gap_is_told_as_failed() -> None:
+    """The node's memory holds the refusal that went to the lost socket; what the peer holds stays exposed."""
+    channel = taken_deposit().answer(AskHistory, History(((4, 1, "07"),)))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.NOT_APPLIED)]
+    assert channel.state.exposures
+
+
+@pytest.mark.parametrize(("code", "is_settled"), [(4, True), (5, True), (3, False)])
+def test_a_deposit_in_doubt_is_settled_by_a_refusal_and_not_by_a_timeout(code: int, is_settled: bool) -> None:
+    """The node does nothing else until the deposit is locked or refused; a timeout leaves it with the chain."""
+    channel = taken_deposit().answer(AskHistory, History(()))
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.AWAITING_CHAIN)]
+    outcomes = channel.calm().give(conflict(code)).outcomes()
+    assert [e.outcome for e in outcomes] == ([Outcome.FAILED] if is_settled else [])
+
+
 def test_a_close_that_is_mined_while_we_are_away_is_found_on_chain() -> None:
     """A node forgets a closed channel: nobody else can be asked."""
     channel, tx = signed_close()

@@ -26,7 +26,12 @@ FIRST_AMOUNT = 2_000_003
 OUTCOME_SECONDS = 60.0
 IDLE_SECONDS = 0.6
 """A flow whose outcome is known writes for some moments more: confirms, the other side's events."""
+LATE_SECONDS = 6.0
+"""A legacy channel that says nothing for so long may be lost; that is told after 150 s, which all of them await."""
+TOLD_SECONDS = 240.0
 MOST_CLOSES = 40
+MOST_LOSSES = 24
+"""Of the channels of a legacy sweep."""
 PROFILES = {"json-rpc": ("json-rpc", None), "legacy-late": ("legacy", "late")}
 
 
@@ -40,7 +45,8 @@ class Sweep:
     kills: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
     """How many writes the longest run of each flow had."""
-    bridge: Bridge | None = None
+    late: list[str] = field(default_factory=list)
+    """Commands of channels that were set aside, to be heard of at the end."""
 
     @property
     def armed(self) -> Path:
@@ -61,16 +67,20 @@ class Sweep:
         return await bridge.ready()
 
     async def flow(self, flow: str, pairs: list[Pair]) -> None:
-        """Every write of this flow: one more each time, until the bridge outlives the command."""
+        """Every write of this flow: one more each time, until the bridge outlives the command.
+
+        The bridge that follows a killed one is the one that dies next.
+        """
         for side in ("before", "after"):
             number = 1
-            while await self.trial(flow, pairs, side, number):
-                number += 1
+            bridge = await self.start(side, number)
+            while (follower := await self.trial(flow, pairs, side, number, bridge)) is not None:
+                bridge, number = follower, number + 1
+            await bridge.kill()
 
-    async def trial(self, flow: str, pairs: list[Pair], side: str, number: int) -> bool:
-        """Whether the bridge was killed in it. A close takes a channel of its own."""
-        pair = pairs.pop() if flow == "shutdown" else pairs[0]
-        bridge = await self.start(side, number)
+    async def trial(self, flow: str, pairs: list[Pair], side: str, number: int, bridge: Bridge) -> Bridge | None:
+        """The bridge that followed, if it was killed in this one. A close takes a channel of its own."""
+        pair = pairs.pop() if flow == "shutdown" else pairs[-1]
         await self._attached(pair)
         self.armed.touch()
         command_id = await self._send(flow, pair)
@@ -82,37 +92,55 @@ class Sweep:
                 await asyncio.shield(ended)
         was_killed = ended.done()
         self.writes[flow] = max(self.writes[flow], int(self.armed.read_text() or 0))
+        follower = None
         if was_killed:
             self.kills[flow] += 1
-            bridge = await self.start()
+            follower = await self.start(side, number + 1)
         try:
-            await self._said(command_id, outcome)
+            if not await self._said(command_id, outcome):
+                self.late.append(command_id)
+            if self.dialect != "json-rpc" and pair in pairs and not self._is_settled(command_id):
+                pairs.remove(pair)
         except TimeoutError:
             print(f"{flow}: killed {side} write {number}: no outcome", file=sys.stderr)
             print(story(self.made.house, pair), file=sys.stderr, flush=True)
             raise
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)
-        await bridge.kill()
-        return was_killed
+        return follower
 
-    async def _said(self, command_id: str, outcome: "asyncio.Task[dict[str, object]]") -> None:
-        """A verdict; in the legacy dialect a doubt that was told is an answer too."""
+    async def _said(self, command_id: str, outcome: "asyncio.Task[dict[str, object]]") -> bool:
+        """Whether there is a verdict; in the legacy dialect a doubt that was told is an answer, and may come late."""
         if self.dialect == "json-rpc":
             await outcome
-            return
-        house = self.made.house
-        await house.until(
-            lambda: True if any(r.get("command_id") == command_id for r in house.results) else None, OUTCOME_SECONDS
-        )
+            return True
         outcome.cancel()
         await asyncio.gather(outcome, return_exceptions=True)
+        try:
+            await self.hear(command_id, LATE_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    async def hear(self, command_id: str, seconds: float) -> None:
+        """Until something was said of that command, be it a doubt. Raises TimeoutError."""
+        await self.made.house.until(lambda: self._words(command_id) or None, seconds)
+
+    def _words(self, command_id: str) -> list[str]:
+        words = [str(r["outcome"]) for r in self.made.house.results if r.get("command_id") == command_id]
+        return [word for word in words if word != "accepted"]
+
+    def _is_settled(self, command_id: str) -> bool:
+        return self._words(command_id)[-1:] not in ([], ["in_doubt"])
 
     async def _attached(self, pair: Pair) -> None:
-        """The channel is open on both sides, by the journal: the bridge is another process."""
+        """The channel is open on both sides and all is told, by the journal: the bridge is another process."""
         async with asyncio.timeout(OUTCOME_SECONDS):
-            while not all(self.made.state(name).is_ready for name in (pair.initiator, pair.responder)):  # noqa: ASYNC110
+            while not (self._is_open(pair) and self.made.execute("SELECT count(*) FROM outbox") == [(0,)]):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+
+    def _is_open(self, pair: Pair) -> bool:
+        return all(self.made.state(name).is_ready for name in (pair.initiator, pair.responder))
 
     async def _send(self, flow: str, pair: Pair) -> str:
         self.amount += 1
@@ -133,7 +161,7 @@ async def sweep(
     url: str, directory: Path, dialect: str, flows: tuple[str, ...]
 ) -> tuple[Sweep, list[str], Counter[str]]:
     """One house, all its flows, one judgement."""
-    closes = MOST_CLOSES if "shutdown" in flows else 1
+    closes = MOST_CLOSES if "shutdown" in flows else 1 if dialect == "json-rpc" else MOST_LOSSES
     name, profile = PROFILES[dialect]
     pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(closes)]
     async with home(url, directory, *pairs) as made:
@@ -145,6 +173,8 @@ async def sweep(
             await trials.flow(flow, pairs)
             print(f"  {dialect} {flow}: {trials.kills[flow]} kills", file=sys.stderr, flush=True)
         last = await trials.start()
+        for command_id in trials.late:
+            await trials.hear(command_id, TOLD_SECONDS)
         await asyncio.sleep(IDLE_SECONDS)
         await last.kill()
         evidence = gather(made)
