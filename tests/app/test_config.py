@@ -130,8 +130,15 @@ def test_every_field_of_a_channel_reaches_its_terms(write: Write) -> None:
         "commands": ["transfer"],
         "max_amount": "1" + "0" * 27,
         "max_fee": 5,
+        "outflow_per_hour": "6",
+        "outflow_per_day": 7,
+        "counterparties": ["*"],
         "acknowledge": ["update_ack"],
         "acknowledge_only_if_not_poorer": False,
+        "approval_threshold": 8,
+        "approvals": 2,
+        "approvers": ["carol", "dave"],
+        "approval_timeout": 9.5,
     }
     changes = {
         "role": "responder",
@@ -153,7 +160,18 @@ def test_every_field_of_a_channel_reaches_its_terms(write: Write) -> None:
         assert getattr(built, name) == changes[name], name
     assert (built.role, built.signing_form) == (Role.RESPONDER, SigningForm.NETWORK_RAW)
     assert built.policy == Policy(
-        frozenset({"transfer"}), 10**27, 5, frozenset({"update_ack"}), acknowledge_only_if_not_poorer=False
+        commands=frozenset({"transfer"}),
+        max_amount=10**27,
+        max_fee=5,
+        outflow_per_hour=6,
+        outflow_per_day=7,
+        counterparties=frozenset({"*"}),
+        acknowledge=frozenset({"update_ack"}),
+        acknowledge_only_if_not_poorer=False,
+        approval_threshold=8,
+        approvals=2,
+        approvers=frozenset({"carol", "dave"}),
+        approval_timeout=9.5,
     )
     assert built.own == RESPONDER
 

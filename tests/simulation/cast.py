@@ -21,6 +21,7 @@ from bridge.signing.key import KeyRing, load_keys
 from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import Signer
 from bridge.wire import encoding
+from tests.permissive import EVERYTHING
 from tests.simulation.plan import ROLES
 
 NETWORK = "ae_dev"
@@ -91,6 +92,7 @@ class Cast:
             "responder": self.account("responder"),
             "initiator_amount": DEPOSITS["initiator"],
             "responder_amount": DEPOSITS["responder"],
+            "policy": EVERYTHING,
         }
 
 

@@ -36,6 +36,7 @@ from bridge.signing.signer import Signer
 from bridge.sim.server import SimulatedNode
 from bridge.wire import encoding
 from bridge.wire.envelope import Received
+from tests.permissive import EVERYTHING
 
 NETWORK = "ae_dev"
 T = TypeVar("T")
@@ -135,6 +136,7 @@ class House:
                 "responder": pair.account("responder"),
                 "initiator_amount": pair.initiator_amount,
                 "responder_amount": pair.responder_amount,
+                "policy": EVERYTHING,
             }
             | dict(pair.options)
             for name, role in ((pair.initiator, "initiator"), (pair.responder, "responder"))

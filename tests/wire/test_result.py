@@ -32,6 +32,7 @@ TRANSFER = Transfer.model_validate(
 )
 QUIET: dict[str, Any] = {
     "sign_request_id": None,
+    "approval_request_id": None,
     "status": None,
     "code": None,
     "class": None,
