@@ -48,18 +48,14 @@ class Outflow:
     def spend(self, key: str, now: float) -> "Outflow":
         """It was paid, or may have been: from now on it ages."""
         amount = sum(held.amount for held in self.held if held.key == key)
-        at = self.clock(now)
+        at = max(now, self.spent[-1].at) if self.spent else now
         return replace(self.release(key), spent=_thin((*self.spent, Spent(at, amount)), at))
 
     def within(self, seconds: float, now: float, but: str = "") -> int:
         """What was paid in the last `seconds`, and all that may still be, except under the key `but`."""
-        since = self.clock(now) - seconds
+        since = now - seconds
         paid = sum(spent.amount for spent in self.spent if spent.at > since)
         return paid + sum(held.amount for held in self.held if held.key != but)
-
-    def clock(self, now: float) -> float:
-        """`now`, or the latest instant ever seen here if that is later."""
-        return max(now, self.spent[-1].at) if self.spent else now
 
 
 NOTHING = Outflow()

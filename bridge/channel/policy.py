@@ -150,12 +150,12 @@ def settle(before: State, turn: Turn) -> Turn:
 def _live_keys(state: State) -> set[str]:
     """All that may still be paid: what is under way or in doubt, and what was given up and may yet be used."""
     operations = (state.operation, state.parked)
-    requests = (state.open_request, state.suspended)
+    request = state.open_request
     settlings = (state.settling, *state.given)
     return {
         *(command_key(operation.command.command_id) for operation in operations if operation is not None),
         *(command_key(exposure.command_id) for exposure in state.exposures),
-        *(proposal_key(request.transaction.hash) for request in requests if request is not None),
+        *(() if request is None else (proposal_key(request.transaction.hash),)),
         *(proposal_key(settling.transaction.hash) for settling in settlings if settling is not None),
     }
 

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from bridge.channel import signature
 from bridge.channel.command import Command
 from bridge.channel.effect import RefuseApproval
 from bridge.channel.identifier import ApprovalRequestId
 from bridge.channel.input import ApprovalGiven, CommandDue, Conflicted, LinkDown, Ticked
+from bridge.channel.policy import is_granted
 from bridge.channel.request import AskTransfer, Refuse, SendSignature, Tag
 from bridge.channel.state import Approval, decode, encode
+from bridge.channel.wake import next_wake
 from bridge.errors import Code, Outcome
 from tests.channel.given import (
     Channel,
@@ -247,6 +250,32 @@ def test_a_checkpoint_goes_past_and_the_question_waits() -> None:
     assert channel.sent(AskTransfer)
 
 
+def test_a_refusal_while_a_checkpoint_goes_past_stands() -> None:
+    """Nobody's later yes undoes it."""
+    channel = approve(asked(), "carol")
+    refusing = given_by(channel, "dave", is_approved=False, reason="no")
+    approving = given_by(channel, "erin")
+    channel.give(CommandDue(checkpoint("c-1"), "otto", "cd" * 32)).give(refusing)
+    assert refusal(channel.give(approving)) == ("erin", Code.APPROVAL_LATE)
+    channel.requested(Tag.UPDATE, offchain(2), moved(0)).sign().cosigned(offchain(2)).calm()
+    assert {(end.command_id, end.code) for end in channel.outcomes()} == {("c-1", None), ("t-1", Code.APPROVAL_DENIED)}
+
+
+def test_a_refused_question_is_never_granted() -> None:
+    """Not even when the policy asks for fewer by then."""
+    approval = replace(pending(asked()), approved_by=("carol", "dave"))
+    assert is_granted(POLICY, approval)
+    assert not is_granted(POLICY, replace(approval, denied_by="erin"))
+    assert not is_granted(POLICY, None)
+
+
+def test_the_channel_wakes_at_the_deadline() -> None:
+    channel = asked()
+    assert next_wake(channel.terms, channel.state, channel.now + 119) == channel.now + 120
+    channel = proposed_by_peer(approval_timeout=5.0)
+    assert next_wake(channel.terms, channel.state, channel.now + 4) == channel.now + 5
+
+
 def test_a_deadline_passes_while_a_checkpoint_goes_past() -> None:
     channel = approve(asked(), "carol")
     channel.give(CommandDue(checkpoint("c-1"), "otto", "cd" * 32))
@@ -332,5 +361,10 @@ def test_a_conflict_withdraws_the_question() -> None:
     assert channel.state.outflow.held == ()
 
 
-def test_no_warning_is_given_for_a_request_nobody_was_asked() -> None:
-    assert "sign.expiring" not in proposed_by_peer(approvers=frozenset({"carol"})).wait(29.9).events()
+def test_no_warning_is_given_for_a_request_nobody_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever share of the time people may take."""
+    monkeypatch.setattr(signature, "APPROVERS_SHARE", 0.9)
+    channel = proposed_by_peer()
+    channel.now += 50
+    assert "sign.expiring" not in channel.give(Ticked()).events()
+    assert "sign.expiring" in approve(channel, "carol").events()

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from bridge.channel.command import Command, Resolve
+from bridge.channel.effect import RecordForward
+from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import (
     CommandDue,
     Conflicted,
@@ -15,17 +17,22 @@ from bridge.channel.input import (
     QueryDue,
     ResolveDue,
     SignReplied,
+    Withheld,
 )
 from bridge.channel.outflow import HOUR
+from bridge.channel.policy import proposal_key, settle
 from bridge.channel.request import AskTransfer, Refuse, SendSignature, Tag
 from bridge.channel.step import step
 from bridge.channel.terms import Policy, Role
+from bridge.channel.transaction import Kind
+from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
 from tests.channel.given import (
     INITIATOR,
     ISSUED,
     RESPONDER,
     Channel,
+    checkpoint,
     deposit,
     message,
     moved,
@@ -34,6 +41,8 @@ from tests.channel.given import (
     proposed,
     query,
     shutdown,
+    terms,
+    transaction,
     transfer,
     withdraw,
 )
@@ -112,6 +121,17 @@ def test_a_strangers_update_is_refused() -> None:
     channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(5, back=True))
     assert "counterparties" in channel.event("sign.denied").data["sentence"]
     assert not channel.questions()
+
+
+@pytest.mark.parametrize("tag", [Tag.WITHDRAW_ACK, Tag.SHUTDOWN_ACK])
+def test_a_stranger_may_take_his_own_and_close(tag: Tag) -> None:
+    channel = opened(policy=replace(OPEN, counterparties=frozenset()))
+    if tag is Tag.WITHDRAW_ACK:
+        tx = transaction(Kind.WITHDRAW, "w", round=2, amount=100, account=RESPONDER, fee=20_000, signatures=("s",))
+    else:
+        amounts = {"initiator_amount": 990, "responder_amount": 490}
+        tx = transaction(Kind.CLOSE_MUTUAL, "x", fee=20, signatures=("s",), **amounts)
+    assert channel.requested(tag, tx).questions()
 
 
 # --- the limits ------------------------------------------------------------------------------------------
@@ -245,6 +265,54 @@ def test_a_proposal_above_the_most_at_once_is_refused() -> None:
     channel = opened(policy=replace(OPEN, max_amount=4, acknowledge_only_if_not_poorer=False))
     channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(5))
     assert "above the policy's 4" in channel.event("sign.denied").data["sentence"]
+
+
+def test_what_is_in_doubt_is_counted_while_a_checkpoint_goes_past_it() -> None:
+    channel = proposed(limited(hour=5), transfer(5, "first"), Tag.UPDATE, offchain(2), moved(5))
+    channel.give(Conflicted(round=1, code=3)).calm().give(CommandDue(checkpoint()))
+    assert channel.state.parked is not None
+    channel.now += 2 * HOUR
+    assert channel.state.outflow.within(HOUR, channel.now) == 5
+
+
+def test_what_was_superseded_in_one_step_was_exposed_and_stays_counted() -> None:
+    """Only what failed without exposure gives its room back at once."""
+    channel = proposed(limited(hour=5), transfer(5, "first"), Tag.UPDATE, offchain(2), moved(5))
+    channel.give(Conflicted(round=1, code=3)).calm().give(CommandDue(checkpoint())).wait(1)
+    tx = offchain(2, "c")
+    channel.requested(Tag.UPDATE, tx, moved(0)).sign().cosigned(tx)
+    assert {(end.command_id, end.code) for end in channel.outcomes()} == {("first", Code.SUPERSEDED), ("c-1", None)}
+    assert not channel.state.exposures
+    assert channel.state.outflow.within(HOUR, channel.now) == 5
+    assert channel.state.outflow.within(HOUR, channel.now + HOUR) == 0
+
+
+def test_an_acknowledgement_that_was_never_sent_gives_its_room_back() -> None:
+    channel = limited(hour=5, acknowledge_only_if_not_poorer=False)
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(5)).sign()
+    (sent,) = channel.sent(SendSignature)
+    channel.give(Withheld(sent.request_id))
+    assert channel.state.outflow.within(HOUR, channel.now) == 0
+
+
+def test_a_given_up_acknowledgement_ages_once_another_state_takes_its_round() -> None:
+    channel = limited(hour=5, acknowledge_only_if_not_poorer=False)
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(5)).sign()
+    channel.give(Conflicted(round=1, code=2)).calm().now += 2 * HOUR
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "b", signatures=1), moved(1, back=True)).sign()
+    channel.cosigned(offchain(2, "b")).calm()
+    assert channel.state.outflow.within(HOUR, channel.now) == 5
+    assert channel.state.outflow.within(HOUR, channel.now + HOUR) == 0
+
+
+def test_a_signature_that_left_in_the_very_step_that_lost_the_channel_is_counted() -> None:
+    """Whatever else the step did: the peer may hold it."""
+    before = limited().state
+    key = proposal_key("ab")
+    record = RecordForward(Tag.UPDATE_ACK, 2, TransactionHash("ab"), "tx_signed", None)
+    turn = Turn(terms(), 5.0, replace(before, outflow=before.outflow.hold(key, 7)), (record,))
+    assert settle(before, turn).state.outflow.within(HOUR, 5.0) == 7
+    assert settle(before, replace(turn, effects=())).state.outflow.within(HOUR, 5.0) == 0
 
 
 def test_the_limit_is_counted_over_a_gap() -> None:

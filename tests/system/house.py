@@ -246,17 +246,18 @@ async def house(
     durable: bool = False,
     events: str = "#",
     limits: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
     `durable`: the client's queues survive the broker. `events`: which the client reads, a binding key.
-    `limits`: of the bridge's configuration.
+    `limits`: of the bridge's configuration. `prefix`: on a broker of the test's own; else one that nobody uses.
     """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
         await node.start()
         stack.push_async_callback(node.stop)
-        prefix = f"t{uuid.uuid4().hex[:10]}"
+        prefix = prefix or f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node, limits=dict(limits or {}))
         topology = plan(made.config())
         await apply(url, topology)
