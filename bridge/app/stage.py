@@ -231,8 +231,8 @@ class Stage:
             "[channels.policy]",
             'commands = ["transfer", "deposit", "withdraw", "message", "shutdown", "query"]',
             f"max_amount = {act.initiator_amount + act.responder_amount}",
-            f"outflow_per_hour = {act.initiator_amount + act.responder_amount}",
-            f"outflow_per_day = {act.initiator_amount + act.responder_amount}",
+            f"outflow_per_hour = {10 * (act.initiator_amount + act.responder_amount)}",
+            f"outflow_per_day = {10 * (act.initiator_amount + act.responder_amount)}",
             f'counterparties = ["{self.accounts[f"{act.name}-{peer}"]}"]',
             'acknowledge = ["update_ack", "deposit_ack", "withdraw_ack", "shutdown_sign_ack"]',
         ]

@@ -258,7 +258,7 @@ def count_bad_reply(turn: Turn, opened: OpenRequest, replied: SignReplied, bad: 
 def warn(turn: Turn) -> Turn:
     """Announce 50 % and 80 % of the time to a deadline."""
     opened = turn.state.open_request
-    if opened is None or not opened.is_asked or opened.announced >= len(WARNINGS):
+    if opened is None or opened.announced >= len(WARNINGS):
         return turn
     if turn.now < warning_at(opened):
         return turn

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bridge.channel.command import Command, Resolve
-from bridge.channel.effect import RecordForward
+from bridge.channel.effect import Abandon, RecordForward
 from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import (
     CommandDue,
@@ -22,6 +22,7 @@ from bridge.channel.input import (
 from bridge.channel.outflow import HOUR
 from bridge.channel.policy import proposal_key, settle
 from bridge.channel.request import AskTransfer, Refuse, SendSignature, Tag
+from bridge.channel.state import Settling
 from bridge.channel.step import step
 from bridge.channel.terms import Policy, Role
 from bridge.channel.transaction import Kind
@@ -31,6 +32,7 @@ from tests.channel.given import (
     INITIATOR,
     ISSUED,
     RESPONDER,
+    START,
     Channel,
     checkpoint,
     deposit,
@@ -313,6 +315,17 @@ def test_a_signature_that_left_in_the_very_step_that_lost_the_channel_is_counted
     turn = Turn(terms(), 5.0, replace(before, outflow=before.outflow.hold(key, 7)), (record,))
     assert settle(before, turn).state.outflow.within(HOUR, 5.0) == 7
     assert settle(before, replace(turn, effects=())).state.outflow.within(HOUR, 5.0) == 0
+
+
+@pytest.mark.parametrize(("is_exposed", "counted"), [(True, 7), (False, 0)])
+def test_only_a_signature_nobody_has_gives_its_room_back(is_exposed: bool, counted: int) -> None:
+    """The evidence says whether the peer may hold it."""
+    tx = offchain(2, "ab")
+    given = replace(limited().state, settling=Settling(Tag.UPDATE_ACK, tx, moved(7), START))
+    before = replace(given, outflow=given.outflow.hold(proposal_key(tx.hash), 7))
+    gone = Abandon(2, tx.hash, None, "evidence", is_exposed)
+    turn = Turn(terms(), START, replace(before, settling=None), (gone,))
+    assert settle(before, turn).state.outflow.within(HOUR, START) == counted
 
 
 def test_the_limit_is_counted_over_a_gap() -> None:
