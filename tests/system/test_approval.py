@@ -135,6 +135,14 @@ async def scene(broker: PrivateBroker, directory: Path, pair: Pair = PAIR) -> As
         yield Scene(home, people)
 
 
+async def waiting(broker: PrivateBroker) -> int | None:
+    """Answers nobody has acked."""
+    async with Connection(broker.url(), "look") as connection:
+        amqp_channel = await connection.amqp_channel()
+        underlay = await amqp_channel.raw.get_underlay_channel()
+        return (await underlay.queue_declare(f"{PREFIX}.approvals", passive=True)).message_count
+
+
 async def test_two_people_agree_and_the_payment_is_made(broker: PrivateBroker, tmp_path: Path) -> None:
     """Each sees the question by his own user and answers by it; one of them twice counts once."""
     async with scene(broker, tmp_path) as on:
@@ -233,6 +241,8 @@ async def test_a_question_and_its_answers_outlive_the_bridge(broker: PrivateBrok
         assert (await on.home.outcome(command_id))["outcome"] == "succeeded"
         assert len(on.home.find(PAIR.initiator, "command.approval_requested")) == 1
         assert on.balance == PAIR.initiator_amount - 11
+        await on.home.stop_bridge()
+        assert await waiting(broker) == 0
 
 
 async def test_a_peers_proposal_is_approved_before_its_signer_is_asked(broker: PrivateBroker, tmp_path: Path) -> None:
