@@ -62,6 +62,8 @@ class Code(StrEnum):
     CHANNEL_CLOSED = "channel_closed"
     CHANNEL_NOT_OPEN = "channel_not_open"
     POLICY_DENIED = "policy_denied"
+    APPROVAL_DENIED = "approval_denied"
+    APPROVAL_TIMEOUT = "approval_timeout"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     NODE_REJECTED = "node_rejected"
     SIGN_REQUEST_MISMATCH = "sign_request_mismatch"
@@ -89,6 +91,10 @@ class Code(StrEnum):
     SIGN_REPLY_LATE = "sign_reply_late"
     SIGN_REQUEST_UNKNOWN = "sign_request_unknown"
     SIGN_REPLY_DUPLICATE = "sign_reply_duplicate"
+    # an approval refused, told to its author
+    APPROVAL_UNKNOWN = "approval_unknown"
+    APPROVAL_LATE = "approval_late"
+    APPROVAL_MISMATCH = "approval_mismatch"
     # the channel or the service: events and alarms
     PROTOCOL_VIOLATION = "protocol_violation"
     RECOVERY_REQUIRED = "recovery_required"

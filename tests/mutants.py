@@ -164,6 +164,70 @@ MUTANTS = (
         "    return turn\n",
         "tests/channel/test_recovery.py::test_a_retried_attempt_is_abandoned_on_the_nodes_word",
     ),
+    Mutant(
+        "allow what the policy does not name",
+        "bridge/channel/policy.py",
+        "    if command.kind not in policy.commands:\n",
+        "    if False:\n",
+        "tests/channel/test_policy.py::test_without_a_policy_no_command_runs",
+    ),
+    Mutant(
+        "begin a payment without counting it",
+        "bridge/channel/operation.py",
+        "    turn = turn.set(outflow=turn.state.outflow.hold(key, amount))\n",
+        "",
+        "tests/channel/test_policy.py::test_an_hours_outflow_is_not_passed_and_comes_free_after_an_hour",
+    ),
+    Mutant(
+        "make room again for what failed and may still be used",
+        "bridge/channel/policy.py",
+        "        *(command_key(exposure.command_id) for exposure in state.exposures),\n",
+        "",
+        "tests/channel/test_policy.py::test_what_failed_with_exposure_stays_counted_and_ages_only_once_it_is_cleared",
+    ),
+    Mutant(
+        "forget at a start what went out",
+        "bridge/app/service.py",
+        "        state = State() if stored is None else decode(stored)\n",
+        "        from dataclasses import replace\n\n"
+        "        state = State() if stored is None else replace(decode(stored), outflow=State().outflow)\n",
+        "tests/system/test_limit.py::test_a_hundred_at_once_cannot_pass_an_hourly_limit",
+    ),
+    Mutant(
+        "forward without asking the policy again",
+        "bridge/channel/attempt.py",
+        "            denied = deny_forward(turn, opened)\n",
+        "            denied = None\n",
+        "tests/channel/test_policy.py::test_a_policy_made_stricter_holds_a_signature_back",
+    ),
+    Mutant(
+        "count the requester's own approval",
+        "bridge/channel/approval.py",
+        "    if given.author == approval.requester:\n",
+        "    if False:\n",
+        "tests/channel/test_approval.py::test_nobody_approves_his_own_command",
+    ),
+    Mutant(
+        "count the approval of another body hash",
+        "bridge/channel/approval.py",
+        "    if given.body_hash != approval.body_hash:\n",
+        "    if False:\n",
+        "tests/channel/test_approval.py::test_an_approval_of_another_hash_does_not_count",
+    ),
+    Mutant(
+        "count an approver the policy does not name",
+        "bridge/channel/approval.py",
+        "    if given.author not in policy.approvers:\n",
+        "    if False:\n",
+        "tests/channel/test_approval.py::test_an_approver_the_policy_does_not_name_counts_for_nothing",
+    ),
+    Mutant(
+        "take a signature for a request that waits for approvals",
+        "bridge/channel/signature.py",
+        "    if not opened.is_asked:\n        return False",
+        "    if False:\n        return False",
+        "tests/channel/test_approval.py::test_a_signature_nobody_asked_for_goes_nowhere",
+    ),
 )
 
 _HEAD = """\

@@ -13,13 +13,18 @@ from bridge.app.settings import Channel, Limits, Node, User
 from bridge.broker.permission import EVERY_CHANNEL
 from bridge.broker.permission import Role as UserRole
 from bridge.channel.identifier import Account
-from bridge.channel.terms import Dialect, Role, SigningForm
+from bridge.channel.terms import ANYBODY, Dialect, Role, SigningForm
 from bridge.errors import Finding
 
 IDLE_MILLISECONDS = 600_000
 SIGN_MILLISECONDS = 500_000
 ACCEPT_MILLISECONDS = 120_000
 NEEDS_CHANNELS = (UserRole.CLIENT, UserRole.APPROVER, UserRole.OPERATOR, UserRole.OBSERVER)
+
+MOVING = frozenset({"transfer", "deposit", "withdraw"})
+"""Commands with an amount."""
+MEETING = frozenset({"transfer", "deposit", "message", "update_ack", "deposit_ack"})
+"""Commands and proposals that are refused with a party that is no counterparty."""
 
 FORMS: Mapping[Dialect, SigningForm] = {
     Dialect.JSON_RPC: SigningForm.NETWORK_HASH,
@@ -91,6 +96,8 @@ def _check_channels(parts: Parts) -> Iterator[Finding]:
         yield from _check_amounts(at, channel)
         yield from _check_deadlines(at, channel)
         yield from _check_block_hashes(at, channel)
+        yield from _check_policy(f"{at}.policy", channel)
+        yield from _check_approvals(f"{at}.policy", channel, parts)
 
 
 def _check_repeats(table: str, names: Iterable[tuple[int, str]]) -> Iterator[Finding]:
@@ -142,6 +149,36 @@ def _check_deadlines(at: str, channel: Channel) -> Iterator[Finding]:
     for name, seconds, timer, milliseconds in bounds:
         if seconds * 1000 >= milliseconds:
             yield Finding(f"{at}.{name}", f"{seconds:g}", f"less than {timer}, {milliseconds / 1000:g} seconds")
+
+
+def _check_policy(at: str, channel: Channel) -> Iterator[Finding]:
+    """What is allowed by one line and made impossible by another was meant otherwise."""
+    policy = channel.policy
+    moving = sorted(policy.commands & MOVING)
+    if moving and policy.max_amount == 0:
+        yield Finding(f"{at}.max_amount", "0", f"the most one {moving[0]} may move")
+    peer = channel.responder if channel.role is Role.INITIATOR else channel.initiator
+    meeting = sorted(policy.commands & MEETING | policy.acknowledge & MEETING)
+    if meeting and not {peer, ANYBODY} & policy.counterparties:
+        found = "the other party is not among them" if policy.counterparties else "nothing"
+        yield Finding(f"{at}.counterparties", found, f"{peer} or {ANYBODY}: {meeting[0]} is allowed")
+
+
+def _check_approvals(at: str, channel: Channel, parts: Parts) -> Iterator[Finding]:
+    policy = channel.policy
+    if policy.approval_threshold is None:
+        if policy.approvers:
+            yield Finding(f"{at}.approval_threshold", "nothing", "an amount above which the approvers are asked")
+        return
+    if len(policy.approvers) < policy.approvals:
+        yield Finding(f"{at}.approvers", f"{len(policy.approvers)} users", f"at least approvals = {policy.approvals}")
+    entitled = {user.name for _, user in parts.users if _may_approve(user, channel)}
+    for name in sorted(policy.approvers - entitled) if parts.users else ():
+        yield Finding(f"{at}.approvers", write_found(name), "an approver of this channel under [[users]]")
+
+
+def _may_approve(user: User, channel: Channel) -> bool:
+    return user.role is UserRole.APPROVER and not {channel.name, EVERY_CHANNEL}.isdisjoint(user.channels)
 
 
 def _check_block_hashes(at: str, channel: Channel) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from bridge.channel.effect import (
     Publish,
     Reconnect,
     RecordForward,
+    RefuseApproval,
     RefuseReply,
     Rest,
     Send,
@@ -29,7 +30,7 @@ from bridge.errors import InvariantViolation
 from bridge.journal.record import Abandoned, Batch, EventRow, InboxRow, LedgerRow, NewOutbox
 from bridge.wire.envelope import Envelope, body_digest
 from bridge.wire.outgoing import event_envelope, sign_request_envelope
-from bridge.wire.result import refused_reply_envelope, result_envelopes
+from bridge.wire.result import refused_approval_envelope, refused_reply_envelope, result_envelopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,11 @@ class Contract:
                     effect,
                     at=now,
                     type_prefix=self._names.event_type_prefix,
+                )
+                draft.outbox.append(NewOutbox(f"results/{author}", envelope))
+            case RefuseApproval(author=author):
+                envelope = refused_approval_envelope(
+                    self._names.prefix, self._terms.name, effect, at=now, type_prefix=self._names.event_type_prefix
                 )
                 draft.outbox.append(NewOutbox(f"results/{author}", envelope))
             case Publish():

@@ -181,7 +181,8 @@ async def _perform(stage: Stage, shop: Shop, audience: Audience, act: Act) -> No
         await shop.run(sides[role], "message", said, to=accounts[other], info=f"hello from the {role}")
         await audience.event(sides[other], "message.received", "the message to arrive")
     await _collide(shop, audience, sides, accounts)
-    too_much = {"from_": accounts["initiator"], "to": accounts["responder"], "amount": str(10**24)}
+    everything = act.initiator_amount + act.responder_amount  # more than one side has
+    too_much = {"from_": accounts["initiator"], "to": accounts["responder"], "amount": str(everything)}
     await shop.run(sides["initiator"], "transfer", "insufficient_balance", **too_much)
     await shop.run(sides["initiator"], "query", what="balances")
 

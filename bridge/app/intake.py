@@ -1,7 +1,8 @@
-"""The bus's side doors: commands and sign replies from their queues into the journal and the workers.
+"""The bus's side doors: commands, sign replies and approvals from their queues into the journal and the workers.
 
 A command is acked once it is journaled (F1), or once its refusal and its dead letter are in the outbox, never
-before. A reply is acked once the step that used it is committed. Whatever one message holds, the next is read.
+before. A reply or an approval is acked once the step that used it is committed. Whatever one message holds, the
+next is read.
 """
 
 import logging
@@ -12,16 +13,17 @@ from datetime import UTC, datetime
 from bridge.app.bus import Consumes, Delivery
 from bridge.app.contract import Names
 from bridge.app.relay import Relay
-from bridge.app.worker import Replied, Worker
+from bridge.app.worker import Approved, Replied, Worker
 from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
-from bridge.channel.effect import RefuseReply
-from bridge.channel.identifier import ChannelName, CommandId, SignRequestId
+from bridge.channel.effect import RefuseApproval, RefuseReply
+from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId, SignRequestId
 from bridge.errors import BodyError, Code
 from bridge.journal.journal import Journal
 from bridge.journal.record import Batch, InboxRow, NewOutbox
 from bridge.wire.envelope import Envelope, Received
-from bridge.wire.incoming import body_hash, read_command, read_sign_reply
+from bridge.wire.incoming import body_hash, read_approval, read_command, read_sign_reply
 from bridge.wire.result import (
+    refused_approval_envelope,
     refused_reply_envelope,
     rejection_envelopes,
     repeated_envelopes,
@@ -201,3 +203,60 @@ class ReplyIntake:
         )
         await store(self._journal, self._relay, author, [envelope])
         await delivery.ack()
+
+
+class ApprovalIntake:
+    """What approvers answer. Whether an answer counts is decided where the question stands."""
+
+    def __init__(
+        self,
+        names: Names,
+        workers: Mapping[ChannelName, Worker],
+        halted: Container[ChannelName],
+        journal: Journal,
+        relay: Relay,
+        clock: Callable[[], float],
+    ) -> None:
+        self._names = names
+        self._workers = workers
+        self._halted = halted
+        self._journal = journal
+        self._relay = relay
+        self._clock = clock
+
+    async def run(self, consumer: Consumes) -> None:
+        async for delivery in consumer:
+            await self._relay.room()
+            await self.handle(delivery)
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""
+        received = delivery.received
+        try:
+            channel, body = read_approval(received, channels=self._workers)
+        except BodyError as error:
+            await self._reject(received, error)
+            await delivery.ack()
+            return
+        if channel in self._halted:
+            await self._refuse(received.author, channel, ApprovalRequestId(body.approval_request_id))
+            await delivery.ack()
+            return
+        self._workers[channel].approve(Approved(received.author, body, delivery.ack))
+
+    async def _reject(self, received: Received, error: BodyError) -> None:
+        envelopes = rejection_envelopes(
+            self._names.prefix, received, error, at=self._clock(), type_prefix=self._names.event_type_prefix
+        )
+        await store(self._journal, self._relay, received.author, envelopes)
+
+    async def _refuse(self, author: str, channel: ChannelName, request_id: ApprovalRequestId) -> None:
+        sentence = "the channel is halted: its operators have been told"
+        envelope = refused_approval_envelope(
+            self._names.prefix,
+            channel,
+            RefuseApproval(request_id, author, Code.APPROVAL_UNKNOWN, sentence),
+            at=self._clock(),
+            type_prefix=self._names.event_type_prefix,
+        )
+        await store(self._journal, self._relay, author, [envelope])

@@ -42,6 +42,14 @@ initiator_amount = "70000000000000"
 responder_amount = "40000000000000"
 opening = { minimum_depth = 0, minimum_depth_strategy = "plain" }
 
+[channels.policy]
+commands = ["transfer", "shutdown", "query"]
+max_amount = "70000000000000"
+outflow_per_hour = "100000000000000"
+outflow_per_day = "500000000000000"
+counterparties = ["ak_9UUfv5MBBZRKsS82REfUw4xLxrGVrEtjxuiEHiZDgraJg27Sn"]
+acknowledge = ["update_ack", "shutdown_sign_ack"]
+
 [[users]]
 name = "shop"
 role = "client"
@@ -95,6 +103,7 @@ _CLASS_TEXTS: Mapping[CodeClass, tuple[str, str]] = {
     CodeClass.IN_DOUBT: ("in_doubt", "The outcome is open. It is settled by evidence, never guessed or repeated."),
     CodeClass.UNKNOWN: ("unknown", "Messages only."),
     CodeClass.SIGN_REPLY_REFUSED: ("sign reply refused", "Told to the signer; the reply was not used."),
+    CodeClass.APPROVAL_REFUSED: ("approval refused", "Told to the approver; it was not counted."),
     CodeClass.SERVICE: ("channel and service", "Events, alarms, and reasons for the process to stop."),
 }
 
@@ -122,6 +131,8 @@ MEANINGS: Mapping[Code, str] = {
     Code.CHANNEL_CLOSED: "The channel is closed, or only an operator can bring it back.",
     Code.CHANNEL_NOT_OPEN: "The channel is not open at the moment.",
     Code.POLICY_DENIED: "The channel's policy does not allow it.",
+    Code.APPROVAL_DENIED: "An approver said no; who and why is attached.",
+    Code.APPROVAL_TIMEOUT: "Too few approvals came before the deadline.",
     Code.INSUFFICIENT_BALANCE: "The sender's balance, less the reserve, does not suffice.",
     Code.NODE_REJECTED: "The node refused the request; its code is attached.",
     Code.SIGN_REQUEST_MISMATCH: "The node asked to sign something else than was commanded.",
@@ -146,6 +157,9 @@ MEANINGS: Mapping[Code, str] = {
     Code.SIGN_REPLY_LATE: "The request was settled or its deadline passed before the reply came.",
     Code.SIGN_REQUEST_UNKNOWN: "No such sign request was made on this channel.",
     Code.SIGN_REPLY_DUPLICATE: "The request was answered already.",
+    Code.APPROVAL_UNKNOWN: "No such approval is asked for on this channel.",
+    Code.APPROVAL_LATE: "The request for approval was settled or its deadline passed before this came.",
+    Code.APPROVAL_MISMATCH: "The approval names another body hash than the request does.",
     Code.PROTOCOL_VIOLATION: "The node sent something that is no frame, or breaks the protocol.",
     Code.RECOVERY_REQUIRED: "The channel cannot be attached again; only a close on chain is left.",
     Code.FOREIGN_STATE: "The node holds a co-signed state this bridge never saw.",

@@ -8,7 +8,7 @@ while, close the sockets without a word to the node about the channel (no `leave
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bridge.app.chainwatch import ChainWatch
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config, terms
 from bridge.app.contract import Contract, Names
-from bridge.app.intake import Backlog, CommandIntake, ReplyIntake
+from bridge.app.intake import ApprovalIntake, Backlog, CommandIntake, ReplyIntake
 from bridge.app.relay import Relay
 from bridge.app.supervisor import Supervisor
 from bridge.app.worker import Worker
@@ -114,10 +114,12 @@ class Service:
         backlog = Backlog(limits.backlog_per_channel, limits.backlog)
         commands = bus.consumer(f"{prefix}.commands", prefetch=limits.prefetch, source=f"{prefix}.commands")
         replies = bus.consumer(f"{prefix}.sign-replies", prefetch=limits.prefetch, source=f"{prefix}.sign-replies")
+        approvals = bus.consumer(f"{prefix}.approvals", prefetch=limits.prefetch, source=f"{prefix}.approvals")
         command_intake = CommandIntake(
             self._names, self.workers, self.supervisor.halted, journal, relay, self._clock, backlog
         )
         reply_intake = ReplyIntake(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
+        approval_intake = ApprovalIntake(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(relay.run(), name="relay"),
@@ -127,6 +129,7 @@ class Service:
                 await worker.taken_over.wait()
             tasks += [
                 group.create_task(reply_intake.run(replies), name="replies"),
+                group.create_task(approval_intake.run(approvals), name="approvals"),
                 group.create_task(self._prune(journal), name="prune"),
                 group.create_task(ChainWatch(self.workers, self._chain_urls).run(), name="chain watch"),
             ]
@@ -134,7 +137,7 @@ class Service:
             self.ready.set()
             log.info("bridge_ready", extra={"channels": len(self.workers)})
             await self._stopping.wait()
-            await self._wind_down(relay, commands, replies)
+            await self._wind_down(relay, (commands, approvals), replies)
             for task in (intake, *tasks):
                 task.cancel()
         log.info("bridge_stopped")
@@ -146,7 +149,7 @@ class Service:
             log.info("journal_pruned", extra={"rows": forgotten})
             await asyncio.sleep(PRUNE_SECONDS)
 
-    async def _wind_down(self, relay: Relay, commands: Consumes, replies: Consumes) -> None:
+    async def _wind_down(self, relay: Relay, beginnings: Iterable[Consumes], replies: Consumes) -> None:
         """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties."""
         log.info("bridge_stopping")
         live = [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
@@ -154,7 +157,8 @@ class Service:
             worker.take_no_more()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                await commands.close()
+                for consumer in beginnings:
+                    await consumer.close()
                 await asyncio.gather(*(worker.settled() for worker in live))
                 await replies.close()
                 # A reply that came while the others settled.

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from bridge.broker import permission
 from bridge.channel.terms import Policy, Role, SigningForm
 from bridge.errors import ConfigInvalid, Finding
-from bridge.signing.policy import AccountId, AccountPolicy, Aettos, Unit
+from bridge.signing.policy import AccountId, AccountPolicy, Aettos, Counterparty, Unit
 from bridge.signing.secret import read_secret
 from bridge.signing.signer import ReplyForm
 
@@ -211,22 +211,33 @@ class Opening(Section):
 
 
 class ChannelPolicy(Section):
-    """What the bridge lets through before a signer is asked. The signer has rules of its own."""
+    """What the bridge lets through before a signer is asked: without an entry nothing, each empty list allows nothing.
+    The signer has rules of its own. See [policy](policy.md)."""
 
-    commands: frozenset[CommandName] = frozenset[CommandName](
-        {"transfer", "deposit", "withdraw", "message", "shutdown", "query"}
-    )
+    commands: frozenset[CommandName] = frozenset[CommandName]()
     """Commands that are taken."""
-    max_amount: Aettos | None = None
-    """The most one transfer, deposit or withdrawal may move; absent: no limit."""
+    max_amount: Aettos = 0
+    """The most one transfer, deposit or withdrawal may move, and one proposal of the peer may take."""
     max_fee: Aettos = Policy().max_fee
     """The highest fee of an on-chain transaction."""
-    acknowledge: frozenset[AcknowledgementTag] = frozenset[AcknowledgementTag](
-        {"update_ack", "deposit_ack", "withdraw_ack", "shutdown_sign_ack"}
-    )
+    outflow_per_hour: Aettos = 0
+    """The most that may go to the peer within any hour, all that is under way or in doubt included."""
+    outflow_per_day: Aettos = 0
+    """The same within any 24 hours."""
+    counterparties: frozenset[Counterparty] = frozenset[Counterparty]()
+    """Accounts that may be paid, written to and be signed with; `*`: whoever the other party is."""
+    acknowledge: frozenset[AcknowledgementTag] = frozenset[AcknowledgementTag]()
     """Proposals of the peer that may reach a signer."""
     acknowledge_only_if_not_poorer: bool = True
     """Whether a proposal is refused that lowers the own balance."""
+    approval_threshold: Aettos | None = None
+    """What moves more than this needs approvals first; absent: nothing does."""
+    approvals: Annotated[Number, Unit("users"), Field(ge=1, le=100)] = 1
+    """How many different approvers must agree. Who gave the command is not among them."""
+    approvers: frozenset[UserName] = frozenset[UserName]()
+    """The broker's users whose approval counts."""
+    approval_timeout: Annotated[Seconds, Field(ge=1, le=86_400)] = Policy().approval_timeout
+    """How long approvals are waited for; for a proposal of the peer at most half of `acknowledge_seconds`."""
 
 
 class Channel(Section):

@@ -218,6 +218,7 @@ class Stage:
         return path
 
     def _channel(self, act: Act, role: str) -> list[str]:
+        (peer,) = set(ROLES) - {role}
         return [
             "[[channels]]",
             f'name = "{act.name}-{role}"',
@@ -227,6 +228,13 @@ class Stage:
             f'responder = "{self.accounts[f"{act.name}-responder"]}"',
             f"initiator_amount = {act.initiator_amount}",
             f"responder_amount = {act.responder_amount}",
+            "[channels.policy]",
+            'commands = ["transfer", "deposit", "withdraw", "message", "shutdown", "query"]',
+            f"max_amount = {act.initiator_amount + act.responder_amount}",
+            f"outflow_per_hour = {10 * (act.initiator_amount + act.responder_amount)}",
+            f"outflow_per_day = {10 * (act.initiator_amount + act.responder_amount)}",
+            f'counterparties = ["{self.accounts[f"{act.name}-{peer}"]}"]',
+            'acknowledge = ["update_ack", "deposit_ack", "withdraw_ack", "shutdown_sign_ack"]',
         ]
 
     # --- processes --------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from bridge.app.relay import Relay
 from bridge.app.sieve import Sieve
 from bridge.channel.command import COMMANDS, Checkpoint, Direct, Query, Resolve
 from bridge.channel.effect import Conclude, Effect, Publish, Reconnect, Rest, Send
-from bridge.channel.identifier import CommandId, SignRequestId, fingerprint
+from bridge.channel.identifier import ApprovalRequestId, CommandId, SignRequestId, fingerprint
 from bridge.channel.input import (
+    ApprovalGiven,
     BadReply,
     ChainSeen,
     CloseSeen,
@@ -47,7 +48,7 @@ from bridge.errors import Code, FrameError, NodeUnavailable, Outcome
 from bridge.journal.journal import Journal
 from bridge.journal.record import InboxRow
 from bridge.node.link import MAX_FRAME_BYTES, Address, Link
-from bridge.wire.body import SignReplyBody
+from bridge.wire.body import ApprovalBody, SignReplyBody
 from bridge.wire.codec import codec_for
 from bridge.wire.dialect import Resume
 from bridge.wire.verdict import assess
@@ -63,6 +64,16 @@ class Replied:
     reply: SignReplyBody
     settled: Callable[[], Awaitable[object]]
     """Acks the delivery. Called after the commit, so a crash before it brings the reply again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approver's answer, yes or no, as it came."""
+
+    author: str
+    body: ApprovalBody
+    settled: Callable[[], Awaitable[object]]
+    """As with `Replied`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,18 @@ class Unpublished:
 
 
 Item = (
-    Unpublished | Replied | Text | LineGrew | Asked | Withheld | ChainSeen | CloseSeen | LinkUp | LinkDown | LinkFailed
+    Unpublished
+    | Replied
+    | Approved
+    | Text
+    | LineGrew
+    | Asked
+    | Withheld
+    | ChainSeen
+    | CloseSeen
+    | LinkUp
+    | LinkDown
+    | LinkFailed
 )
 
 
@@ -157,6 +179,9 @@ class Worker:
     def reply(self, replied: Replied) -> None:
         self._items.put_nowait(replied)
 
+    def approve(self, approved: Approved) -> None:
+        self._items.put_nowait(approved)
+
     def chain_seen(self, seen: ChainSeen | CloseSeen) -> None:
         self._items.put_nowait(seen)
 
@@ -195,7 +220,7 @@ class Worker:
         await self._tell(Code.INVARIANT_VIOLATION, {"sentence": sentence, "round": self.state.round})
         while not self._items.empty():
             item = self._items.get_nowait()
-            if isinstance(item, Replied):
+            if isinstance(item, Replied | Approved):
                 await item.settled()
             self._items.task_done()
 
@@ -248,6 +273,9 @@ class Worker:
                     await self._decide(decoded)
             case Replied():
                 await self._judge(item)
+            case Approved():
+                await self._decide(_read_approval(item))
+                await item.settled()
             case LineGrew():
                 self._line_grew = True
             case Asked(row):
@@ -273,7 +301,7 @@ class Worker:
             self._rows[row.command_id] = row
             command = COMMANDS[row.kind].model_validate_json(row.body)
             assert not isinstance(command, Direct)  # noqa: S101  # those are never put in the line
-            await self._decide(CommandDue(command), began=row.command_id)
+            await self._decide(CommandDue(command, row.author, row.body_hash), began=row.command_id)
 
     def _decode(self, text: str | bytes) -> Input:
         try:
@@ -380,6 +408,17 @@ def _is_signed(state: State) -> bool:
     operation, settling = state.operation, state.settling
     own = operation is not None and operation.stage is Stage.SIGNED_SENT
     return own or (settling is not None and not settling.tag.is_opening)
+
+
+def _read_approval(approved: Approved) -> ApprovalGiven:
+    body = approved.body
+    return ApprovalGiven(
+        ApprovalRequestId(body.approval_request_id),
+        approved.author,
+        body.body_hash,
+        body.decision == "approve",
+        body.reason or "",
+    )
 
 
 def _read_direct(row: InboxRow) -> QueryDue | ResolveDue:

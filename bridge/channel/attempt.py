@@ -21,7 +21,8 @@ from bridge.channel.input import (
     SignReplied,
     SignRequested,
 )
-from bridge.channel.operation import PATIENCE_SECONDS, abandon, doubt, end_unknown, fail, never_delivered, succeed
+from bridge.channel.operation import PATIENCE_SECONDS, abandon, deny, doubt, end_unknown, fail, never_delivered, succeed
+from bridge.channel.policy import deny_forward
 from bridge.channel.request import Refuse, Tag
 from bridge.channel.signature import (
     BUSY,
@@ -82,6 +83,10 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
     """A signer's reply to the open request of our own command."""
     match replied.verdict:
         case Signed() as signed:
+            denied = deny_forward(turn, opened)
+            if denied is not None:
+                turn = refuse_node(close_request(turn, "denied", sentence=denied), opened.tag, DECLINED)
+                return deny(turn, "forward", denied)
             turn = forward(turn, opened, signed, replied.author)
             again = turn.now + PATIENCE_SECONDS if turn.terms.answers_live else None
             return turn.set_operation(stage=Stage.SIGNED_SENT, since=turn.now, recheck_at=again)

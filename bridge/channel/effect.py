@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.channel.command import Command, Direct
-from bridge.channel.identifier import Account, ChannelId, CommandId, FsmId, SignRequestId, TransactionHash
+from bridge.channel.identifier import (
+    Account,
+    ApprovalRequestId,
+    ChannelId,
+    CommandId,
+    FsmId,
+    SignRequestId,
+    TransactionHash,
+)
 from bridge.channel.request import NodeRequest, Tag
 from bridge.channel.transaction import Transaction, Update
 from bridge.errors import Code, Outcome
@@ -118,6 +126,16 @@ class RefuseReply:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseApproval:
+    """Tell an approver that his answer was not counted. At least once."""
+
+    approval_request_id: ApprovalRequestId
+    author: str
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """A fact for everyone entitled. At least once, in order, with a gap-free number per channel.
 
@@ -156,6 +174,7 @@ Effect = (
     | Abandon
     | AskSignature
     | RefuseReply
+    | RefuseApproval
     | Publish
     | Conclude
 )

@@ -21,6 +21,9 @@ CommandId = NewType("CommandId", str)
 SignRequestId = NewType("SignRequestId", str)
 """Our key for one question to a signer."""
 
+ApprovalRequestId = NewType("ApprovalRequestId", str)
+"""Our key for one question to the approvers."""
+
 RequestId = NewType("RequestId", int)
 """The number a request to the node carries and its answer repeats."""
 

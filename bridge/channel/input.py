@@ -7,7 +7,7 @@ evidence and left out of comparison. A field the dialect does not have is None.
 from dataclasses import dataclass, field
 
 from bridge.channel.command import Command, Query, Resolve
-from bridge.channel.identifier import Account, ChannelId, FsmId, RequestId, SignRequestId
+from bridge.channel.identifier import Account, ApprovalRequestId, ChannelId, FsmId, RequestId, SignRequestId
 from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
 
@@ -214,6 +214,10 @@ class CommandDue:
     """The command at the head of the channel's line. Given only while `state.operation` is None."""
 
     command: Command
+    author: str = ""
+    """The broker's user who gave it: his own approval of it does not count."""
+    body_hash: str = ""
+    """What an approval of it must name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,17 @@ class SignReplied:
     sign_request_id: SignRequestId
     author: str
     verdict: Signed | Declined | BadReply
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalGiven:
+    """An approver's answer. `author` is vouched for by the broker."""
+
+    approval_request_id: ApprovalRequestId
+    author: str
+    body_hash: str
+    is_approved: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,5 +318,6 @@ Input = (
     | ChainSeen
     | CloseSeen
     | SignReplied
+    | ApprovalGiven
     | Ticked
 )

@@ -6,10 +6,12 @@ What the node then makes of an attempt is `attempt`.
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from bridge.channel.approval import ask_for_command
 from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
 from bridge.channel.effect import Abandon, Conclude, Send
 from bridge.channel.exposure import is_waiting, tell_waiting
 from bridge.channel.identifier import Account, CommandId, RequestId, TransactionHash
+from bridge.channel.policy import command_key, cost, deny_command, describe, is_granted, needs_approval
 from bridge.channel.request import (
     AskBalances,
     AskDeposit,
@@ -32,7 +34,7 @@ PATIENCE_SECONDS = 10.0
 """How long a report of what we signed may take before the node is asked; signers of the peer may take longer."""
 
 
-def take(turn: Turn, command: Command) -> Turn:
+def take(turn: Turn, command: Command, author: str = "", body_hash: str = "") -> Turn:
     """The head of the line enters the state. Whether it can run at once is `advance`'s business.
 
     An operator's checkpoint goes past what waits or is in doubt. In a channel that is over a command is answered at
@@ -47,23 +49,16 @@ def take(turn: Turn, command: Command) -> Turn:
         return turn.conclude(Conclude(CommandId(command.command_id), command, Outcome.FAILED, *_ONE_CHECKPOINT))
     if turn.operation is not None:
         turn = abandon(turn, turn.operation, "an operator's checkpoint goes past it")
-    turn = turn.set(operation=Operation(command, since=turn.now), parked=turn.operation)
+    operation = Operation(command, since=turn.now, author=author, body_hash=body_hash)
+    turn = turn.set(operation=operation, parked=turn.operation)
     reason = _refuse_early(turn, command)
     return turn if reason is None else fail(turn, *reason)
 
 
 def _refuse_early(turn: Turn, command: Command) -> tuple[Code, str] | None:
-    policy = turn.terms.policy
-    amount = getattr(command, "amount", None)
-    fee = getattr(command, "fee", None)
-    if turn.terms.dialect.is_legacy and (fee is not None or bool(getattr(command, "meta", None))):
+    has_fee = getattr(command, "fee", None) is not None
+    if turn.terms.dialect.is_legacy and (has_fee or bool(getattr(command, "meta", None))):
         return Code.UNSUPPORTED_IN_DIALECT, "the legacy dialect has no word for a fee or a meta text"
-    if command.kind not in policy.commands and not isinstance(command, Checkpoint):
-        return Code.POLICY_DENIED, f"the policy of this channel allows no {command.kind}"
-    if policy.max_amount is not None and amount is not None and amount > policy.max_amount:
-        return Code.POLICY_DENIED, f"the amount is above the policy's {policy.max_amount} aettos"
-    if fee is not None and fee > policy.max_fee:
-        return Code.POLICY_DENIED, f"the fee is above the policy's {policy.max_fee} aettos"
     return _refuse_parties(turn, command)
 
 
@@ -95,10 +90,45 @@ def advance(turn: Turn) -> Turn:
     reason = _refuse_now(turn, operation)
     if reason is not None:
         return fail(turn, *reason)
+    denied = deny_command(turn, operation)
+    if denied is not None:
+        return deny(turn, "trigger", denied)
+    if needs_approval(turn.terms, operation.command) and not is_granted(turn.terms.policy, operation.approval):
+        return _await_approval(turn, operation)
     not_before = max(operation.not_before, turn.state.pause_until)
     if not turn.state.is_ready or turn.now < not_before or is_busy(turn):
         return turn
     return tell_waiting(turn, operation) if is_waiting(turn, operation) else trigger(turn, operation)
+
+
+def deny(turn: Turn, at: str, sentence: str) -> Turn:
+    """The policy forbids it, before the `trigger` or before the `forward` of its signature."""
+    operation = _ending(turn)
+    turn = turn.publish(
+        "command",
+        "policy_denied",
+        command_id=operation.command.command_id,
+        command=operation.command.kind,
+        at_stage=at,
+        sentence=sentence,
+    )
+    return fail(turn, Code.POLICY_DENIED, sentence)
+
+
+def _await_approval(turn: Turn, operation: Operation) -> Turn:
+    """Ask once, then wait for enough of them, a refusal, or the deadline."""
+    approval = operation.approval
+    if approval is None:
+        return ask_for_command(turn, operation)
+    if approval.denied_by:
+        refused = {"refused_by": approval.denied_by, "reason": approval.reason}
+        sentence = f"an approver refused: {approval.reason or 'no reason given'}"
+        return fail(turn, Code.APPROVAL_DENIED, sentence, data=refused)
+    if turn.now < approval.deadline:
+        return turn
+    given, needed = len(approval.approved_by), turn.terms.policy.approvals
+    sentence = f"{given} of {needed} approvals came before the deadline"
+    return fail(turn, Code.APPROVAL_TIMEOUT, sentence, data={"approved_by": list(approval.approved_by)})
 
 
 def next_in_line(state: State) -> str | None:
@@ -152,6 +182,8 @@ def _refuse_over(turn: Turn) -> tuple[Code, str] | None:
 def trigger(turn: Turn, operation: Operation) -> Turn:
     """F2: the attempt and its base round are stored, then the node is asked."""
     turn, request = turn.number(lambda request_id: _request(turn, operation.command, request_id))
+    key, amount = command_key(operation.command.command_id), cost(turn.terms, operation.command)
+    turn = turn.set(outflow=turn.state.outflow.hold(key, amount))
     turn = turn.set_operation(
         stage=Stage.SENT,
         attempt=operation.attempt + 1,
@@ -174,6 +206,8 @@ def trigger(turn: Turn, operation: Operation) -> Turn:
         command_id=operation.command.command_id,
         command=operation.command.kind,
         attempt=operation.attempt + 1,
+        approved_by=[] if operation.approval is None else list(operation.approval.approved_by),
+        outflow=describe(turn),
     )
 
 

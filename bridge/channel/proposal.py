@@ -8,16 +8,18 @@ node is told no at once. An acknowledgement given late leaves the two sides at d
 from typing import assert_never
 
 from bridge.channel.attempt import shift
-from bridge.channel.check import check_frame, check_opening, check_proposal, moves
+from bridge.channel.check import check_frame, check_opening, moves
 from bridge.channel.effect import Abandon
 from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
 from bridge.channel.operation import PATIENCE_SECONDS
+from bridge.channel.policy import deny_forward, deny_proposal, is_above, is_granted, loss, proposal_key
 from bridge.channel.signature import (
     BUSY,
     DECLINED,
     MAX_BAD_REPLIES,
     NOT_ALLOWED,
+    ask_signer,
     close_request,
     count_bad_reply,
     forward,
@@ -27,6 +29,7 @@ from bridge.channel.signature import (
 from bridge.channel.state import UNSETTLED, OpenRequest, Phase, Settling, Stage, State
 from bridge.channel.transaction import Kind, Transaction
 from bridge.channel.turn import Turn
+from bridge.errors import Code
 
 FAMILIES = {
     Kind.OFFCHAIN: ("transfer", "received"),
@@ -63,11 +66,36 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
     if mismatch is not None:
         turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
         return refuse_node(turn, requested.tag, NOT_ALLOWED)
-    denied = check_proposal(turn.terms, turn.state, requested.tag, requested.transaction, requested.updates)
+    denied = deny_proposal(turn, requested.tag, requested.transaction, requested.updates)
     if denied is not None:
         turn = turn.publish("sign", "denied", raw=requested.raw, tag=requested.tag.value, sentence=denied)
         return refuse_node(turn, requested.tag, DECLINED)
-    return open_request(turn, requested.tag, requested.transaction, requested.updates, "peer_proposal")
+    lost = loss(turn.terms, requested.transaction, requested.updates)
+    turn = turn.set(outflow=turn.state.outflow.hold(proposal_key(requested.transaction.hash), lost))
+    return open_request(
+        turn,
+        requested.tag,
+        requested.transaction,
+        requested.updates,
+        "peer_proposal",
+        needs_approval=is_above(turn.terms.policy, lost),
+    )
+
+
+def watch_approval(turn: Turn) -> Turn:
+    """A proposal that waits for people: on to the signer with enough of them, no with a refusal or at the deadline."""
+    opened = turn.state.open_request
+    if opened is None or opened.is_asked or opened.approval is None:
+        return turn
+    if is_granted(turn.terms.policy, opened.approval):
+        return ask_signer(turn, opened)
+    if opened.approval.denied_by:
+        data = {"code": Code.APPROVAL_DENIED, "sentence": opened.approval.reason, "by": opened.approval.denied_by}
+        return refuse_node(close_request(turn, "denied", **data), opened.tag, DECLINED)
+    if turn.now < opened.approval.deadline:
+        return turn
+    data = {"code": Code.APPROVAL_TIMEOUT, "sentence": "too few approvals came before the deadline"}
+    return refuse_node(close_request(turn, "denied", **data), opened.tag, BUSY)
 
 
 def _is_known(turn: Turn, requested: SignRequested) -> bool:
@@ -96,6 +124,9 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
     """A signer's reply to a proposal or an opening."""
     match replied.verdict:
         case Signed() as signed:
+            denied = deny_forward(turn, opened)
+            if denied is not None:
+                return refuse_node(close_request(turn, "denied", sentence=denied), opened.tag, DECLINED)
             turn = forward(turn, opened, signed, replied.author)
             # The id follows from the create transaction: the node tells it only once both have signed.
             channel_id = turn.state.channel_id or opened.transaction.channel_id

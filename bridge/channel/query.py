@@ -18,6 +18,9 @@ from bridge.errors import Code, Outcome
 
 
 def begin(turn: Turn, query: Query) -> Turn:
+    if query.kind not in turn.terms.policy.commands:
+        sentence = "the policy of this channel allows no query"
+        return turn.do(_ending(turn, query, Outcome.FAILED, {}, Code.POLICY_DENIED, sentence))
     moving = turn.operation is not None and turn.operation.stage is not Stage.JOURNALED
     if not turn.state.is_ready or moving or is_busy(turn) or turn.terms.dialect is Dialect.LEGACY_SEED:
         return from_journal(turn, query)

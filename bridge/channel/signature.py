@@ -8,6 +8,7 @@ can close a channel).
 from dataclasses import replace
 from typing import Any
 
+from bridge.channel import approval
 from bridge.channel.check import moves
 from bridge.channel.effect import AskSignature, RecordForward, RefuseReply, SignRequest
 from bridge.channel.identifier import CommandId, SignRequestId
@@ -26,6 +27,8 @@ DECLINED = 128
 """Error code told to the node: our side does not want it (first of the user-defined range)."""
 MAX_BAD_REPLIES = 5
 WARNINGS = (0.5, 0.8)
+APPROVERS_SHARE = 0.5
+"""Of the time for an acknowledgement: how much of it the approvers may take at most."""
 
 
 def open_request(
@@ -34,8 +37,10 @@ def open_request(
     transaction: Transaction,
     updates: tuple[Update, ...] | None,
     cause: str,
+    *,
+    needs_approval: bool = False,
 ) -> Turn:
-    """F3: ask a signer. The deadline is ours and always below the node's and the peer's timers.
+    """F3: ask a signer, or first the approvers. The deadline is ours and always below the node's and the peer's timers.
 
     The identical request of a socket that was lost meanwhile goes on under its id, with any answer under way.
     """
@@ -46,23 +51,51 @@ def open_request(
     own = not (tag.is_acknowledgement or tag.is_opening)
     seconds = turn.terms.sign_seconds if own else turn.terms.acknowledge_seconds
     sign_request_id = SignRequestId(f"{turn.terms.name}.{turn.state.next_sign}.{transaction.hash[:16]}")
-    opened = OpenRequest(sign_request_id, tag, transaction, updates, cause, turn.now, turn.now + seconds)
+    opened = OpenRequest(
+        sign_request_id, tag, transaction, updates, cause, turn.now, turn.now + seconds, is_asked=False
+    )
+    turn = turn.set(open_request=opened, next_sign=turn.state.next_sign + 1)
+    return _ask_approvers(turn, opened) if needs_approval else ask_signer(turn, opened)
+
+
+def ask_signer(turn: Turn, opened: OpenRequest) -> Turn:
+    """The open request goes to its signer, now that nothing stands before it."""
     request = _describe(turn, opened)
     return (
-        turn.set(open_request=opened, next_sign=turn.state.next_sign + 1)
+        turn.set(open_request=replace(opened, is_asked=True))
         .do(AskSignature(request))
         .publish(
             "sign",
             "requested",
-            sign_request_id=sign_request_id,
-            tag=tag.value,
-            cause=cause,
-            tx_hash=transaction.hash,
-            target_round=transaction.round,
+            sign_request_id=opened.sign_request_id,
+            tag=opened.tag.value,
+            cause=opened.cause,
+            tx_hash=opened.transaction.hash,
+            target_round=opened.transaction.round,
             deadline=opened.deadline,
             command_id=request.command_id,
         )
     )
+
+
+def _ask_approvers(turn: Turn, opened: OpenRequest) -> Turn:
+    """A proposal of the peer: what is left of its time must do for the signer."""
+    seconds = min(turn.terms.policy.approval_timeout, (opened.deadline - opened.opened_at) * APPROVERS_SHARE)
+    before, after = _balances(turn, opened)
+    turn, asked = approval.ask(
+        turn,
+        opened.transaction.hash,
+        "",
+        seconds,
+        cause=opened.cause,
+        command_id=None,
+        tag=opened.tag.value,
+        tx_hash=opened.transaction.hash,
+        target_round=opened.transaction.round,
+        balances_before=before,
+        balances_after=after,
+    )
+    return turn.set(open_request=replace(opened, approval=asked))
 
 
 def _is_same(turn: Turn, earlier: OpenRequest, tag: Tag, transaction: Transaction, cause: str) -> bool:
@@ -79,7 +112,7 @@ def suspend(turn: Turn, reason: str) -> Turn:
     opened = turn.state.open_request
     if opened is None:
         return turn
-    if opened.tag.is_opening or turn.terms.dialect.is_legacy:
+    if opened.tag.is_opening or turn.terms.dialect.is_legacy or not opened.is_asked:
         return close_request(turn, "withdrawn", reason=reason)
     return turn.set(open_request=None, suspended=opened).publish("sign", "suspended", **_name(opened), reason=reason)
 
@@ -194,6 +227,8 @@ def is_open(turn: Turn, replied: SignReplied) -> bool:
     opened = turn.state.open_request
     if opened is None or opened.sign_request_id != replied.sign_request_id or turn.now >= opened.deadline:
         return False
+    if not opened.is_asked:
+        return False  # nobody was asked: whoever guessed the id answers nothing
     return opened.transaction.round in (None, turn.state.round + 1)  # I2
 
 
@@ -238,7 +273,9 @@ def warn(turn: Turn) -> Turn:
 
 
 def warning_at(opened: OpenRequest) -> float:
-    """When the next warning is due; the deadline itself once both were given."""
+    """When the next warning is due; the deadline itself once both were given. Before that, the approvers' deadline."""
+    if not opened.is_asked and opened.approval is not None:
+        return opened.approval.deadline
     if opened.announced >= len(WARNINGS):
         return opened.deadline
     return opened.opened_at + WARNINGS[opened.announced] * (opened.deadline - opened.opened_at)

@@ -11,8 +11,17 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from bridge.channel.command import COMMANDS, Command, Direct, Query
-from bridge.channel.identifier import Account, ChannelId, CommandId, RequestId, SignRequestId, TransactionHash
+from bridge.channel.identifier import (
+    Account,
+    ApprovalRequestId,
+    ChannelId,
+    CommandId,
+    RequestId,
+    SignRequestId,
+    TransactionHash,
+)
 from bridge.channel.input import SignReplied
+from bridge.channel.outflow import NOTHING, Outflow
 from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
 from bridge.errors import Code, JournalUnavailable
@@ -100,6 +109,21 @@ UNSETTLED = (
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """A question to the approvers: may this be done? Answered by people the channel's policy names."""
+
+    approval_request_id: ApprovalRequestId
+    body_hash: str
+    """Of the command, or the hash of the peer's transaction: what an approval must name."""
+    requester: str
+    """Whose own approval does not count. Empty: the peer, who is no user of our broker."""
+    deadline: float
+    approved_by: tuple[str, ...] = ()
+    denied_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """The one command of ours that left the line. At most one a channel (I1)."""
 
@@ -124,6 +148,10 @@ class Operation:
     doubt: Code | None = None
     waits_for_exposure: bool = False
     """Told once that it waits until an earlier transaction can no longer be used."""
+    author: str = ""
+    body_hash: str = ""
+    approval: Approval | None = None
+    """Asked for while it was journaled. It holds for every attempt: they are of one command."""
 
     @property
     def handed_over(self) -> tuple[Transaction, ...]:
@@ -146,6 +174,10 @@ class OpenRequest:
     announced: int = 0
     """How many of the two warnings (50 %, 80 %) were given."""
     bad_replies: int = 0
+    approval: Approval | None = None
+    """A proposal that people must agree to first: no signer is asked before."""
+    is_asked: bool = True
+    """Whether the signer was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +245,8 @@ class State:
     """A request whose socket was lost while the signer was busy: the identical one takes its place again."""
     held: SignReplied | None = None
     """The signer's answer to the suspended request."""
+    closed_approval: ApprovalRequestId | None = None
+    """The latest request for approval that was settled, as `closed_request`."""
     closed_request: SignRequestId | None = None
     """The latest sign request that was settled, so that a reply that comes again is told `late`, not `unknown`."""
     settling: Settling | None = None
@@ -262,6 +296,9 @@ class State:
     alarmed: bool = False
     next_request: int = 1
     next_sign: int = 1
+    next_approval: int = 1
+    outflow: Outflow = NOTHING
+    """What went to the peer lately, for the limits of the policy."""
     pause: float = 0.0
     """The present back-off after conflicts, in seconds."""
     pause_until: float = 0.0

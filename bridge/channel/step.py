@@ -14,11 +14,25 @@ this is its moment. `wake` says when time alone is worth a step.
 
 from typing import assert_never
 
-from bridge.channel import agreement, attach, attempt, ending, exposure, proof, proposal, query, resolution, settlement
+from bridge.channel import (
+    agreement,
+    approval,
+    attach,
+    attempt,
+    ending,
+    exposure,
+    policy,
+    proof,
+    proposal,
+    query,
+    resolution,
+    settlement,
+)
 from bridge.channel.command import Message
 from bridge.channel.effect import Effect, Reconnect
 from bridge.channel.input import (
     Accepted,
+    ApprovalGiven,
     Balances,
     ChainReported,
     ChainSeen,
@@ -68,6 +82,7 @@ def step(terms: Terms, state: State, input_: Input, now: float) -> tuple[State, 
     if held is not None:
         turn = _replied(turn, held)
     turn = advance(_watch(turn))
+    turn = policy.settle(state, approval.close(state, turn))
     return turn.state, turn.effects
 
 
@@ -107,8 +122,10 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
             return attach.link_down(turn, input_)
         case LinkFailed():
             return attach.link_failed(turn, input_)
-        case CommandDue(command):
-            return take(turn, command)
+        case CommandDue(command, author, body_hash):
+            return take(turn, command, author, body_hash)
+        case ApprovalGiven():
+            return approval.receive(turn, input_)
         case QueryDue(asked):
             return query.begin(turn, asked)
         case ResolveDue():
@@ -352,7 +369,7 @@ def _replied(turn: Turn, replied: SignReplied) -> Turn:
 
 def _watch(turn: Turn) -> Turn:
     """Warnings, deadlines, unanswered questions, and what time does to an attempt."""
-    turn = warn(turn)
+    turn = warn(proposal.watch_approval(turn))
     opened = turn.state.open_request
     if opened is not None and turn.now >= opened.deadline:
         own = opened.cause == "command"

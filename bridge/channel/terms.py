@@ -33,16 +33,37 @@ class SigningForm(StrEnum):
     RAW = "tx"
 
 
+ANYBODY = "*"
+"""Among the counterparties: whoever the peer is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the bridge lets through before anybody is asked to sign. Amounts in aettos."""
+    """What the bridge lets through before anybody is asked to sign. Amounts in aettos. Without an entry: nothing.
 
-    commands: frozenset[str] = frozenset({"transfer", "deposit", "withdraw", "message", "shutdown", "query"})
-    max_amount: int | None = None
+    `policy` says what each line means for a command or a proposal, `outflow` how the two limits are counted.
+    """
+
+    commands: frozenset[str] = frozenset()
+    max_amount: int = 0
     max_fee: int = 10**18
-    acknowledge: frozenset[str] = frozenset({"update_ack", "deposit_ack", "withdraw_ack", "shutdown_sign_ack"})
+    outflow_per_hour: int = 0
+    outflow_per_day: int = 0
+    counterparties: frozenset[str] = frozenset()
+    acknowledge: frozenset[str] = frozenset()
     """Peer proposals that may reach a signer at all."""
     acknowledge_only_if_not_poorer: bool = True
+    approval_threshold: int | None = None
+    """Above it people must agree first. None: never."""
+    approvals: int = 1
+    """How many of them."""
+    approvers: frozenset[str] = frozenset()
+    """The broker's users whose approval counts."""
+    approval_timeout: float = 120.0
+    """Seconds."""
+
+    def is_counterparty(self, account: Account) -> bool:
+        return account in self.counterparties or ANYBODY in self.counterparties
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ def _operation_instants(terms: Terms, state: State) -> list[float]:
     if operation.stage is Stage.JOURNALED:
         if operation.command.expires_at is not None:
             instants.append(operation.command.expires_at.timestamp() + 0.001)
+        if operation.approval is not None:
+            instants.append(operation.approval.deadline)
         if state.is_ready:
             instants.append(max(operation.not_before, state.pause_until))
     if operation.stage is Stage.SENT and state.attachment is Attachment.READY:

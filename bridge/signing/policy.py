@@ -52,6 +52,7 @@ def _check_counterparty(text: str) -> str:
 
 
 AccountId = Annotated[Account, AfterValidator(check_account)]
+Counterparty = Annotated[str, AfterValidator(_check_counterparty)]
 Aettos = Annotated[Fee, Unit("aettos")]
 
 
@@ -66,7 +67,7 @@ class AccountPolicy(BaseModel):
     """Chains the signature may be bound to, by network id: `ae_mainnet`, `ae_uat`, …"""
     forms: frozenset[SigningForm] = frozenset({SigningForm.NETWORK_HASH, SigningForm.NETWORK_RAW})
     """Which bytes may be signed. `tx` binds the signature to no chain at all; only nodes before 0.25 want it."""
-    counterparties: frozenset[Annotated[str, AfterValidator(_check_counterparty)]] = frozenset()
+    counterparties: frozenset[Counterparty] = frozenset()
     """The peers' accounts; `*` stands for anybody."""
     max_amount: Aettos = 0
     """The most that one signature may move out of the account's hands: a transfer, a deposit, a withdrawal to

@@ -157,6 +157,19 @@ class SignReplyBody(BaseModel):
         return None if self.signature is None else base64.b64decode(self.signature)
 
 
+class ApprovalBody(BaseModel):
+    """An approver's answer to `command.approval_requested`. Both ids are copied from there: it counts for no other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    approval_request_id: str = Field(pattern=r"^[A-Za-z0-9._:-]{1,200}$", description="The key of the question.")
+    body_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="What is approved, as the question names it.")
+    decision: Literal["approve", "refuse"] = Field(description="One refusal ends the question.")
+    reason: str | None = Field(
+        default=None, min_length=1, max_length=500, description="For people; a refusal's ends up in the result."
+    )
+
+
 class CodeClass(StrEnum):
     """The classes of guarantees.md section 7, in its order."""
 
@@ -168,6 +181,7 @@ class CodeClass(StrEnum):
     IN_DOUBT = "in_doubt"
     UNKNOWN = "unknown"
     SIGN_REPLY_REFUSED = "sign_reply_refused"
+    APPROVAL_REFUSED = "approval_refused"
     SERVICE = "service"
 
 
@@ -179,6 +193,7 @@ _FIRST_CODES = (
     Code.PEER_TIMEOUT,
     Code.DELIVERY_UNKNOWN,
     Code.SIGN_REPLY_INVALID,
+    Code.APPROVAL_UNKNOWN,
     Code.PROTOCOL_VIOLATION,
 )
 _ORDER = tuple(Code)
@@ -191,16 +206,17 @@ def classify(code: Code) -> CodeClass:
 
 
 REFUSED = "refused"
-"""The outcome of a sign reply that was not used: it is no command, so `Outcome` has no word for it."""
+"""The outcome of a sign reply or an approval that was not used: neither is a command, `Outcome` has no word for it."""
 
 ResultOutcome = Outcome | Literal["refused"]
 
 
 class ResultBody(_Published):
-    """What became of something its reader wrote to us: a command's outcome, or a refused sign reply."""
+    """What became of something its reader wrote to us: a command's outcome, or a refused sign reply or approval."""
 
     command_id: str | None = Field(description="The command's id; null if none could be read or none is meant.")
     sign_request_id: str | None = Field(default=None, description="For a refused sign reply: its question's key.")
+    approval_request_id: str | None = Field(default=None, description="For a refused approval: its question's key.")
     channel: str | None = Field(description="The channel named in the routing key, if it named one.")
     command: str | None = Field(default=None, description="The kind of command, e.g. `transfer`.")
     outcome: ResultOutcome = Field(description="One terminal outcome a command; `in_doubt` gets a verdict later.")

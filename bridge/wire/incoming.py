@@ -1,4 +1,4 @@
-"""What clients and signers write to us, read strictly: bytes in, a command or a sign reply out, or `BodyError`.
+"""What others write to us, read strictly: bytes in, a command, sign reply or approval out, or `BodyError`.
 
 Whatever the bytes, nothing but `BodyError` is raised. Of several faults one is told: the first in the order
 of guarantees.md section 7 as `_RANK` lists it. Channel, command and account come from the routing key, the
@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.channel.command import COMMANDS, Command, Direct, Message
-from bridge.channel.identifier import Account, ChannelName, CommandId, SignRequestId
+from bridge.channel.identifier import Account, ApprovalRequestId, ChannelName, CommandId, SignRequestId
 from bridge.errors import BodyError, Code, EncodingError
-from bridge.wire.body import SignReplyBody, SignRequestBody
+from bridge.wire.body import ApprovalBody, SignReplyBody, SignRequestBody
 from bridge.wire.encoding import account_key
 from bridge.wire.envelope import CHANNEL, UNKNOWN, Received
 from bridge.wire.strictbody import Limits, Numeral, clip, read_object, write_path
@@ -28,6 +28,7 @@ MESSAGE_LIMITS = Limits(body_bytes=256 * 1024)
 COMMAND_LIMITS = Limits(body_bytes=16 * 1024)
 SIGN_REPLY_LIMITS = Limits(body_bytes=128 * 1024)
 """Room for a whole signed transaction in one string of 65,000 bytes."""
+APPROVAL_LIMITS = Limits(body_bytes=16 * 1024)
 SIGN_REQUEST_LIMITS = Limits(body_bytes=16 * 1024 * 1024, string_bytes=8 * 1024 * 1024, values=100_000)
 """A signer reads what the bridge wrote: the transaction may be as long as a node's frame."""
 
@@ -38,7 +39,7 @@ _ACCOUNTS = ("from", "to")
 _INSTANTS = ("issued_at", "expires_at")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _COMMAND_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_SIGN_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 _RANK = (
     Code.MISSING_FIELD,
@@ -104,6 +105,20 @@ def read_sign_reply(received: Received) -> tuple[Account, ChannelName, SignReply
     return Account(account), ChannelName(name), _read_model(SignReplyBody, values, ())
 
 
+def read_approval(received: Received, *, channels: Container[str]) -> tuple[ChannelName, ApprovalBody]:
+    """An approver's answer and the channel it is for, by the routing key `<channel>`. Raises `BodyError`.
+
+    Neither whether the question is open is judged here, nor whether the author may answer it.
+    """
+    values = read_object(received.body, APPROVAL_LIMITS)
+    _check_version(received)
+    name = received.routing_key
+    if not CHANNEL.fullmatch(name) or name not in channels:
+        raise BodyError(Code.UNKNOWN_CHANNEL, "no channel of this name is configured here")
+    _check_author(received)
+    return ChannelName(name), _read_model(ApprovalBody, values, ())
+
+
 def read_sign_request(received: Received) -> SignRequestBody:
     """The question a signer took from its queue. Fields it does not know are ignored. Raises `BodyError`."""
     values = read_object(received.body, SIGN_REQUEST_LIMITS)
@@ -125,8 +140,14 @@ def readable_command_id(body: bytes) -> CommandId | None:
 
 def readable_sign_request_id(body: bytes) -> SignRequestId | None:
     """The same for a refused sign reply."""
-    text = _read_id(body, "sign_request_id", _SIGN_REQUEST_ID, SIGN_REPLY_LIMITS)
+    text = _read_id(body, "sign_request_id", _REQUEST_ID, SIGN_REPLY_LIMITS)
     return None if text is None else SignRequestId(text)
+
+
+def readable_approval_request_id(body: bytes) -> ApprovalRequestId | None:
+    """The same for a refused approval."""
+    text = _read_id(body, "approval_request_id", _REQUEST_ID, APPROVAL_LIMITS)
+    return None if text is None else ApprovalRequestId(text)
 
 
 def canonical_body(channel: str, kind: str, body: bytes) -> bytes:

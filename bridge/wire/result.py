@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from bridge.channel.command import COMMANDS
-from bridge.channel.effect import Conclude, RefuseReply
+from bridge.channel.effect import Conclude, RefuseApproval, RefuseReply
 from bridge.channel.identifier import ChannelName, CommandId
 from bridge.errors import BodyError, Code, Outcome
 from bridge.wire.body import REFUSED, DeadLetterHeaders, ResultBody, classify
@@ -26,7 +26,12 @@ from bridge.wire.envelope import (
     write_instant,
     write_text,
 )
-from bridge.wire.incoming import readable_command_id, readable_sign_request_id, split_command_key
+from bridge.wire.incoming import (
+    readable_approval_request_id,
+    readable_command_id,
+    readable_sign_request_id,
+    split_command_key,
+)
 from bridge.wire.strictbody import clip
 
 DIRECT_REPLY = "amq.rabbitmq.reply-to."
@@ -138,6 +143,30 @@ def refused_reply_envelope(
     return _address(prefix, author, body, at=at, correlation_id=None, type_prefix=type_prefix)
 
 
+def refused_approval_envelope(
+    prefix: str,
+    channel: ChannelName,
+    refuse: RefuseApproval,
+    *,
+    at: float,
+    type_prefix: str = TYPE_PREFIX,
+) -> Envelope:
+    """Tells an approver that his answer was not counted."""
+    body = ResultBody(
+        command_id=None,
+        approval_request_id=refuse.approval_request_id,
+        channel=channel,
+        outcome=REFUSED,
+        code=refuse.code,
+        code_class=classify(refuse.code),
+        sentence=clip(write_text(refuse.reason)),
+        executed=False,
+        retryable=refuse.code.is_retryable,
+        at=write_instant(at),
+    )
+    return _address(prefix, refuse.author, body, at=at, correlation_id=None, type_prefix=type_prefix)
+
+
 def rejection_envelopes(
     prefix: str, received: Received, error: BodyError, *, at: float, type_prefix: str = TYPE_PREFIX
 ) -> tuple[Envelope, ...]:
@@ -152,7 +181,7 @@ def rejection_envelopes(
         received.author,
         body,
         at=at,
-        correlation_id=None if body.sign_request_id else received.correlation_id,
+        correlation_id=None if body.sign_request_id or body.approval_request_id else received.correlation_id,
         type_prefix=type_prefix,
         otherwise=_digest(received),
     )
@@ -172,7 +201,8 @@ def _describe_rejection(received: Received, error: BodyError, source: Source, at
     is_command = source == "command"
     return ResultBody(
         command_id=readable_command_id(received.body) if is_command else None,
-        sign_request_id=None if is_command else readable_sign_request_id(received.body),
+        sign_request_id=readable_sign_request_id(received.body) if source == "sign_reply" else None,
+        approval_request_id=readable_approval_request_id(received.body) if source == "approval" else None,
         channel=channel,
         command=kind,
         outcome=Outcome.REJECTED if is_command else REFUSED,
@@ -250,7 +280,7 @@ def _address(
     """The result proper. `otherwise` names the message in the stable id if it has no readable id of its own."""
     is_unknown = body.channel is None or body.code is Code.UNKNOWN_CHANNEL
     place = UNKNOWN if is_unknown else body.channel
-    own_id = body.command_id or body.sign_request_id
+    own_id = body.command_id or body.sign_request_id or body.approval_request_id
     words = ["result", user, place, own_id or otherwise, body.outcome, body.code, body.status]
     return seal(
         f"{prefix}.results",

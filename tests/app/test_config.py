@@ -20,13 +20,17 @@ STRANGER = "ak_mLjWgLbapr5CiVD2Q248aS2TQj9itXnoPv5tteXvZaJ8tdD2C"
 PASSWORD = "correct-horse"
 JOURNAL_KEY = "5a" * 32
 
+PAYING = {"commands": ["transfer"], "max_amount": 5, "counterparties": ["*"]}
+APPROVED = {"approval_threshold": 5, "approvals": 2, "approvers": ["carol", "dave"]}
+
 Write = Callable[..., Path]
 
 
 def _toml(value: Any) -> str:
     """JSON's literals and lists are TOML's too; tables are written inline."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+        given = ((name, item) for name, item in value.items() if item is not None)
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in given) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value)
@@ -130,8 +134,15 @@ def test_every_field_of_a_channel_reaches_its_terms(write: Write) -> None:
         "commands": ["transfer"],
         "max_amount": "1" + "0" * 27,
         "max_fee": 5,
+        "outflow_per_hour": "6",
+        "outflow_per_day": 7,
+        "counterparties": ["*"],
         "acknowledge": ["update_ack"],
         "acknowledge_only_if_not_poorer": False,
+        "approval_threshold": 8,
+        "approvals": 2,
+        "approvers": ["carol", "dave"],
+        "approval_timeout": 9.5,
     }
     changes = {
         "role": "responder",
@@ -153,7 +164,18 @@ def test_every_field_of_a_channel_reaches_its_terms(write: Write) -> None:
         assert getattr(built, name) == changes[name], name
     assert (built.role, built.signing_form) == (Role.RESPONDER, SigningForm.NETWORK_RAW)
     assert built.policy == Policy(
-        frozenset({"transfer"}), 10**27, 5, frozenset({"update_ack"}), acknowledge_only_if_not_poorer=False
+        commands=frozenset({"transfer"}),
+        max_amount=10**27,
+        max_fee=5,
+        outflow_per_hour=6,
+        outflow_per_day=7,
+        counterparties=frozenset({"*"}),
+        acknowledge=frozenset({"update_ack"}),
+        acknowledge_only_if_not_poorer=False,
+        approval_threshold=8,
+        approvals=2,
+        approvers=frozenset({"carol", "dave"}),
+        approval_timeout=9.5,
     )
     assert built.own == RESPONDER
 
@@ -328,6 +350,18 @@ def test_mistake_is_told_with_its_place_what_is_there_and_what_should_be(
         ({"policy": {"max_amount": "1e3"}}, "policy.max_amount", "digits"),
         ({"policy": {"commands": ["steal"]}}, "policy.commands[0]", "'transfer'"),
         ({"policy": {"acknowledge": ["update"]}}, "policy.acknowledge[0]", "'update_ack'"),
+        ({"policy": {"counterparties": ["ak_1"]}}, "policy.counterparties[0]", ""),
+        ({"policy": {"outflow_per_hour": -1}}, "policy.outflow_per_hour", "between 0 and 10^27"),
+        ({"policy": PAYING | {"max_amount": 0}}, "policy.max_amount", "the most one transfer may move"),
+        ({"policy": PAYING | {"counterparties": []}}, "policy.counterparties", f"{RESPONDER} or *"),
+        ({"policy": PAYING | {"counterparties": [INITIATOR]}}, "policy.counterparties", "transfer is allowed"),
+        ({"policy": {"acknowledge": ["update_ack"]}}, "policy.counterparties", "update_ack is allowed"),
+        ({"policy": {"approval_threshold": 5}}, "policy.approvers", "at least approvals = 1"),
+        ({"policy": APPROVED | {"approvals": 3}}, "policy.approvers", "at least approvals = 3"),
+        ({"policy": APPROVED | {"approval_threshold": None}}, "policy.approval_threshold", "an amount above which"),
+        ({"policy": APPROVED | {"approvals": 0}}, "policy.approvals", "1"),
+        ({"policy": APPROVED | {"approvers": ["a.b", "dave"]}}, "policy.approvers[0]", "match pattern"),
+        ({"policy": APPROVED | {"approval_timeout": 0.5}}, "policy.approval_timeout", "1"),
         ({"acknowledge_seconds": 120}, "acknowledge_seconds", "timeout_accept, 120 seconds"),
         ({"acknowledge_seconds": 0}, "acknowledge_seconds", "1"),
         ({"sign_seconds": 500}, "sign_seconds", "timeout_sign, 500 seconds"),
@@ -348,6 +382,34 @@ def test_mistake_in_a_channel_is_told_at_its_place(
     (finding,) = _findings(write(channels=[_channel(**changes)]))
     assert finding.path == f"channels[0].{path}"
     assert expected in finding.expected
+
+
+@pytest.mark.parametrize(
+    ("dave", "is_right"),
+    [
+        ({"role": "approver", "channels": ["acme-7"]}, True),
+        ({"role": "approver", "channels": ["*"]}, True),
+        ({"role": "approver", "channels": ["acme-8"]}, False),
+        ({"role": "client", "channels": ["acme-7"]}, False),
+    ],
+)
+def test_an_approver_is_a_user_who_may_write_approvals_of_the_channel(
+    write: Write, dave: dict[str, Any], is_right: bool
+) -> None:
+    """An approver the broker lets nowhere would let every question run out of time."""
+    channels = [_channel(policy=APPROVED), _channel(name="acme-8")]
+    users = [{"name": "carol", "role": "approver", "channels": ["*"]}, {"name": "dave", **dave}]
+    path = write(channels=channels, users=users)
+    if is_right:
+        load(path, {})
+    else:
+        (finding,) = _findings(path)
+        assert (finding.path, finding.found) == ("channels[0].policy.approvers", '"dave"')
+
+
+def test_without_users_nobody_knows_the_approvers_and_the_file_is_taken(write: Write) -> None:
+    """The broker's users may be kept elsewhere."""
+    load(write(channels=[_channel(policy=APPROVED)]), {})
 
 
 def test_deadlines_may_grow_with_the_channels_timers(write: Write) -> None:

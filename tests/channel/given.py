@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge.channel.command import Command, Deposit, Message, Query, Shutdown, Transfer, Withdraw
+from bridge.channel.command import Checkpoint, Command, Deposit, Message, Query, Shutdown, Transfer, Withdraw
 from bridge.channel.effect import AskSignature, Conclude, Effect, Publish, Send
 from bridge.channel.identifier import Account, ChannelId, ChannelName, FsmId, TransactionHash
 from bridge.channel.input import (
@@ -30,6 +30,7 @@ from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Role, Terms
 from bridge.channel.transaction import Kind, Transaction, Update
 from bridge.channel.wake import next_wake
+from tests.permissive import OPEN
 
 INITIATOR = Account("ak_25n12" + "i" * 45)
 RESPONDER = Account("ak_26vaW" + "r" * 45)
@@ -49,6 +50,7 @@ def terms(role: Role = Role.INITIATOR, dialect: Dialect = Dialect.JSON_RPC, **ch
         responder_amount=500,
         network_id="ae_test",
         dialect=dialect,
+        policy=OPEN,
     )
     return replace(made, **changes)
 
@@ -103,6 +105,10 @@ def message(info: str = "hello") -> Message:
 
 def shutdown() -> Shutdown:
     return Shutdown(command_id="s-1", issued_at=ISSUED)
+
+
+def checkpoint(name: str = "c-1") -> Checkpoint:
+    return Checkpoint(command_id=name, issued_at=ISSUED)
 
 
 def query(what: str = "balances") -> Query:

@@ -63,6 +63,7 @@ from tests.channel.given import (
     transfer,
     withdraw,
 )
+from tests.permissive import OPEN
 
 BOTH_ROLES = pytest.mark.parametrize("role", list(Role))
 ALL_DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
@@ -488,9 +489,9 @@ def test_an_answer_without_a_number_is_ours_in_legacy_only() -> None:
 @pytest.mark.parametrize(
     ("policy", "command"),
     [
-        (Policy(commands=frozenset({"message"})), transfer()),
-        (Policy(max_amount=4), transfer(5)),
-        (Policy(max_fee=20_000), shutdown().model_copy(update={"fee": 20_001})),
+        (replace(OPEN, commands=frozenset({"message"})), transfer()),
+        (replace(OPEN, max_amount=4), transfer(5)),
+        (replace(OPEN, max_fee=20_000), shutdown().model_copy(update={"fee": 20_001})),
     ],
 )
 def test_the_policy_refuses_before_anything_is_asked(policy: Policy, command: Command) -> None:

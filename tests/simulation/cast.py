@@ -4,8 +4,8 @@ What does not change from world to world is made once a program, so that a world
 """
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from bridge.signing.key import KeyRing, load_keys
 from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import Signer
 from bridge.wire import encoding
+from tests.permissive import EVERYTHING
 from tests.simulation.plan import ROLES
 
 NETWORK = "ae_dev"
@@ -54,6 +55,8 @@ class Cast:
 
     dialect: str
     directory: Path
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from a policy that allows everything."""
 
     def channel(self, role: str) -> str:
         return f"c-{role}"
@@ -91,6 +94,7 @@ class Cast:
             "responder": self.account("responder"),
             "initiator_amount": DEPOSITS["initiator"],
             "responder_amount": DEPOSITS["responder"],
+            "policy": EVERYTHING | dict(self.policy),
         }
 
 

@@ -6,6 +6,7 @@ Pure data, drawn from a seed or written by hand. Times are virtual seconds after
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from tests.simulation.point import Action
 
@@ -115,6 +116,10 @@ class Plan:
     heals_at: float = 20.0
     """From then on nothing more is broken, and the world runs until it is quiet."""
     has_logs: bool = False
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the channels' policy; what is not named here is allowed."""
+    answers: tuple[str, ...] = ()
+    """The approvers who agree to each question, in this order."""
 
     @property
     def bridges(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from bridge.sim.server import SimulatedNode
 from tests.oracle.evidence import Evidence, Pair
 from tests.oracle.judgement import doubtful, judge
 from tests.oracle.violation import Violation
+from tests.simulation import approver
 from tests.simulation import cast as casting
 from tests.simulation.cast import EPOCH, NETWORK, NODE_PORT, USER, Cast
 from tests.simulation.client import Client
@@ -89,7 +90,7 @@ class World:
         self.loop = VirtualLoop(Random(f"loop {plan.seed}"), self.watch)  # noqa: S311  # to repeat a run
         self.network = Network(self.loop, f"network {plan.seed}", self.watch)
         self.loop.connect, self.loop.listen = self.network.connect, self.network.listen
-        self.cast = Cast(plan.dialect, directory)
+        self.cast = Cast(plan.dialect, directory, plan.policy)
         self.node = SimulatedNode(network_id=NETWORK, port=NODE_PORT, seed=plan.seed)
         self.broker = MemoryBroker()
         self.trouble = Trouble()
@@ -130,6 +131,7 @@ class World:
         for name in self.plan.bridges:
             self.broker.declare(plan_topology(self.cast.config(name)))
         client = await self._start_client()
+        await self._start_approvers()
         self.troop.begin()
         await self._until(self._is_open, OPENING_SECONDS)
         if not self._is_open():
@@ -161,6 +163,24 @@ class World:
                 queue = self.broker.reader(prefix, USER, label, [(f"{prefix}.{label}", key)])
                 aside(client.collect(bus.consumer(queue, prefetch=200), into), label)
         return client
+
+    async def _start_approvers(self) -> None:
+        """They die as little as the clients do."""
+        if not self.plan.answers:
+            return
+        publishers = {}
+        for name in dict.fromkeys(self.plan.answers):
+            session = self.broker.session(name)
+            await session.__aenter__()
+            publishers[name] = session.publisher()
+        for bridge in self.plan.bridges:
+            prefix = self.cast.prefix(bridge)
+            bus = self.broker.session(USER)
+            await bus.__aenter__()
+            key = "*.command.approval_requested"
+            queue = self.broker.reader(prefix, USER, "questions", [(f"{prefix}.events", key)])
+            consumer = bus.consumer(queue, prefetch=200)
+            aside(approver.answer(consumer, prefix, self.plan.answers, publishers), f"approvers of {prefix}")
 
     def _clear(self) -> None:
         for task in asyncio.all_tasks(self.loop):

@@ -36,6 +36,7 @@ from bridge.signing.signer import Signer
 from bridge.sim.server import SimulatedNode
 from bridge.wire import encoding
 from bridge.wire.envelope import Received
+from tests.permissive import EVERYTHING
 
 NETWORK = "ae_dev"
 T = TypeVar("T")
@@ -135,6 +136,7 @@ class House:
                 "responder": pair.account("responder"),
                 "initiator_amount": pair.initiator_amount,
                 "responder_amount": pair.responder_amount,
+                "policy": EVERYTHING,
             }
             | dict(pair.options)
             for name, role in ((pair.initiator, "initiator"), (pair.responder, "responder"))
@@ -244,17 +246,18 @@ async def house(
     durable: bool = False,
     events: str = "#",
     limits: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
     `durable`: the client's queues survive the broker. `events`: which the client reads, a binding key.
-    `limits`: of the bridge's configuration.
+    `limits`: of the bridge's configuration. `prefix`: on a broker of the test's own; else one that nobody uses.
     """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
         await node.start()
         stack.push_async_callback(node.stop)
-        prefix = f"t{uuid.uuid4().hex[:10]}"
+        prefix = prefix or f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node, limits=dict(limits or {}))
         topology = plan(made.config())
         await apply(url, topology)

@@ -27,6 +27,7 @@ from bridge.wire.envelope import Received
 from bridge.wire.incoming import (
     body_hash,
     canonical_body,
+    read_approval,
     read_command,
     read_sign_reply,
     readable_command_id,
@@ -485,6 +486,57 @@ def test_unreadable_sign_reply_is_named_by_its_code_and_path(received: Received,
     with pytest.raises(BodyError) as caught:
         read_sign_reply(received)
     assert (caught.value.code, caught.value.path) == (code, path)
+
+
+# --- approvals ----------------------------------------------------------------------------------------
+
+APPROVAL = {"approval_request_id": "acme-7.a1.0011223344556677", "body_hash": "0a" * 32, "decision": "approve"}
+
+
+def approval(body: Mapping[str, Any] | bytes = APPROVAL, key: str = "acme-7", **other: Any) -> Received:
+    return replace(write(body, key, **other), exchange="channels.approvals")
+
+
+@pytest.mark.parametrize("answer", [{"decision": "approve"}, {"decision": "refuse", "reason": "too much"}])
+def test_each_kind_of_approval_is_read(answer: dict[str, Any]) -> None:
+    """The channel stands in the routing key, where the broker judges it."""
+    channel, body = read_approval(approval(APPROVAL | answer), channels={"acme-7"})
+    assert channel == "acme-7"
+    assert body.model_dump(mode="json", exclude_none=True) == APPROVAL | answer
+
+
+@pytest.mark.parametrize(
+    ("received", "code", "path"),
+    [
+        (approval(b"{"), Code.MALFORMED, ""),
+        (approval(b" " * (16 * 1024 + 1)), Code.TOO_LARGE, ""),
+        (approval({**APPROVAL, "reason": nest(16)}), Code.TOO_DEEP, ""),
+        (approval(headers={"ce-specversion": "2.0"}), Code.UNSUPPORTED_VERSION, "specversion"),
+        (approval(user_id=None), Code.FORBIDDEN, "user_id"),
+        (approval(user_id="carol.x"), Code.FORBIDDEN, "user_id"),
+        (approval(key="acme-8"), Code.UNKNOWN_CHANNEL, ""),
+        (approval(key="acme-7.transfer"), Code.UNKNOWN_CHANNEL, ""),
+        (approval({"body_hash": "0a" * 32, "decision": "approve"}), Code.MISSING_FIELD, "approval_request_id"),
+        (approval({**APPROVAL, "approved": True}), Code.UNKNOWN_FIELD, "approved"),
+        (approval({**APPROVAL, "decision": "yes"}), Code.INVALID_FIELD, "decision"),
+        (approval({**APPROVAL, "decision": True}), Code.INVALID_FIELD, "decision"),
+        (approval({**APPROVAL, "body_hash": "0A" * 32}), Code.INVALID_FIELD, "body_hash"),
+        (approval({**APPROVAL, "body_hash": ""}), Code.INVALID_FIELD, "body_hash"),
+        (approval({**APPROVAL, "body_hash": "0a" * 32 + "\n"}), Code.INVALID_FIELD, "body_hash"),
+        (approval({**APPROVAL, "reason": "x" * 501}), Code.INVALID_FIELD, "reason"),
+    ],
+)
+def test_unreadable_approval_is_named_by_its_code_and_path(received: Received, code: Code, path: str) -> None:
+    """An approval is read as strictly as a command: nobody agrees to something by mistake."""
+    with pytest.raises(BodyError) as caught:
+        read_approval(received, channels={"acme-7"})
+    assert (caught.value.code, caught.value.path) == (code, path)
+
+
+@given(body=st.binary(max_size=200))
+def test_any_bytes_are_an_approval_or_a_named_fault(body: bytes) -> None:
+    """Nothing else comes out, whatever goes in."""
+    attempt(lambda received: read_approval(received, channels={"acme-7"}), approval(body))
 
 
 def test_no_error_echoes_more_than_its_share_of_the_input() -> None:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.channel.command import Transfer
-from bridge.channel.effect import Conclude, RefuseReply
-from bridge.channel.identifier import ChannelName, CommandId, SignRequestId, TransactionHash
+from bridge.channel.effect import Conclude, RefuseApproval, RefuseReply
+from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId, SignRequestId, TransactionHash
 from bridge.errors import BodyError, Code, Outcome
 from bridge.wire.envelope import Envelope, Received
 from bridge.wire.result import (
     may_answer,
+    refused_approval_envelope,
     refused_reply_envelope,
     rejection_envelopes,
     repeated_envelopes,
@@ -32,6 +33,7 @@ TRANSFER = Transfer.model_validate(
 )
 QUIET: dict[str, Any] = {
     "sign_request_id": None,
+    "approval_request_id": None,
     "status": None,
     "code": None,
     "class": None,
@@ -260,8 +262,36 @@ def test_unreadable_sign_reply_is_refused_to_its_signer() -> None:
     assert result.correlation_id == "r-1"
     assert (json.loads(result.body)["sign_request_id"], json.loads(result.body)["command_id"]) == ("r-1", None)
     assert letter.routing_key == "sign_reply"
-    approval = refused(b"", "acme-7", "approvals")
-    assert rejection_envelopes("channels", approval, MISSING, at=AT)[-1].routing_key == "approval"
+
+
+def test_unreadable_approval_is_refused_to_its_approver() -> None:
+    """As a sign reply: told to its author, kept for the operator."""
+    received = refused(b'{"approval_request_id": "a-1"}', "acme-7", "approvals", user_id="carol")
+    result, letter = rejection_envelopes("channels", received, MISSING, at=AT)
+    body = json.loads(result.body)
+    assert (result.routing_key, result.correlation_id) == ("carol.acme-7.refused", "a-1")
+    assert (body["approval_request_id"], body["sign_request_id"], body["command_id"]) == ("a-1", None, None)
+    assert letter.routing_key == "approval"
+
+
+def test_approver_is_told_why_his_answer_was_not_counted() -> None:
+    """The golden example for approvers."""
+    refuse = RefuseApproval(ApprovalRequestId("a-1"), "carol", Code.APPROVAL_LATE, "the deadline has passed")
+    envelope = refused_approval_envelope("channels", ACME, refuse, at=AT)
+    assert (envelope.exchange, envelope.routing_key) == ("channels.results", "carol.acme-7.refused")
+    assert envelope.correlation_id == "a-1"
+    assert json.loads(envelope.body) == {
+        **QUIET,
+        "command_id": None,
+        "approval_request_id": "a-1",
+        "channel": "acme-7",
+        "command": None,
+        "outcome": "refused",
+        "code": "approval_late",
+        "class": "approval_refused",
+        "sentence": "the deadline has passed",
+        "executed": False,
+    }
 
 
 @pytest.mark.parametrize(
