@@ -1,10 +1,12 @@
 """The audit of a whole house: every kind of record is there, in the order things happened, and the chain holds."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nacl.signing import SigningKey
 
 from bridge.app import auditreport
@@ -77,6 +79,24 @@ async def test_a_payment_is_told_from_its_author_to_its_outcome(amqp_url: str, t
         assert set(authors) == {"sign_request", "sign_reply", "forward", "outcome"}
         assert None not in authors.values()
         assert check(home).is_whole
+
+
+async def test_the_log_of_a_start_has_an_anchor(
+    amqp_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever keeps the log elsewhere finds an audit that was cut or written anew, also with its counts mended."""
+    caplog.set_level(logging.INFO)
+    async with house(amqp_url, tmp_path, PAIR) as home:
+        await home.opened()
+        before = check(home).head
+        await home.stop_bridge()
+        caplog.clear()
+        await home.start_bridge()
+        await pay(home, PAIR, 5)
+        [anchor] = [record.anchor for record in caplog.records if record.msg == "audit_head"]  # type: ignore[attr-defined]
+        kept = auditreport.read_anchor(anchor)
+        assert kept.seq >= before.seq
+        assert check(home, kept).is_anchored
 
 
 async def test_every_kind_of_record_appears_and_the_chain_holds(amqp_url: str, tmp_path: Path) -> None:
