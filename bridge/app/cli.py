@@ -1,7 +1,7 @@
 """`channel-bridge`: one command, and a word for each thing it does.
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage; 75 another process owns the data directory; 76 the
-broker refused us; 74 the journal cannot be written; 78 the configuration is wrong (all findings are printed).
+broker refused us; 74 the journal cannot be read or written; 78 the configuration is wrong (all findings are printed).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bridge import __version__
-from bridge.app import busclient, deployment, rescue, service, telemetry
+from bridge.app import auditreport, busclient, deployment, rescue, service, telemetry
 from bridge.app import config as configuration
 from bridge.app import signer as signing
 from bridge.app.clock import SteadyClock
@@ -42,14 +42,19 @@ config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True
 topology_app = typer.Typer(help="Exchanges, queues, bindings and users on the broker.", no_args_is_help=True)
 command_app = typer.Typer(help="Write commands to the bus, as a client would.", no_args_is_help=True)
 events_app = typer.Typer(help="Read events from the bus.", no_args_is_help=True)
+audit_app = typer.Typer(help="The record of who decided what, read from the journal.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(topology_app, name="topology")
 app.add_typer(command_app, name="command")
 app.add_typer(events_app, name="events")
+app.add_typer(audit_app, name="audit")
 
 ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", "-c", envvar="CHANNEL_BRIDGE_CONFIG", help="The TOML file; the environment is read too."),
+]
+JournalPath = Annotated[
+    Path | None, typer.Option("--journal", help="The data directory, where no configuration is at hand.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
@@ -293,6 +298,47 @@ def events_tail(
 
     with _exits():
         _run(work())
+
+
+@audit_app.command("verify")
+def audit_verify(
+    journal: JournalPath = None,
+    file: Annotated[Path | None, typer.Option(help="An export to check instead of a journal.")] = None,
+    anchor: Annotated[str, typer.Option(metavar="SEQ:HASH", help="A head that was kept elsewhere.")] = "",
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find gaps, edits and rows out of place; also while a bridge runs. Exit code 1 if there is one."""
+    with _exits():
+        kept = auditreport.read_anchor(anchor) if anchor else None
+        verdict = auditreport.check(_audit_of(journal, config) if file is None else None, file, kept)
+        for line in auditreport.describe(verdict, as_json=as_json):
+            sys.stdout.write(line + "\n")
+        raise typer.Exit(OK if verdict.is_whole else FAILED)
+
+
+@audit_app.command("export")
+def audit_export(
+    journal: JournalPath = None,
+    after: Annotated[int, typer.Option(min=0, help="Only rows behind this number.")] = 0,
+    config: ConfigPath = None,
+) -> None:
+    """Print the audit, one JSON object a row and line; also while a bridge runs."""
+    with _exits():
+        for line in auditreport.export(_audit_of(journal, config), after):
+            sys.stdout.write(line + "\n")
+
+
+@audit_app.command("head")
+def audit_head(journal: JournalPath = None, config: ConfigPath = None) -> None:
+    """Print the newest row as SEQ:HASH: keep it elsewhere, it is an anchor for `audit verify`."""
+    with _exits():
+        sys.stdout.write(auditreport.head(_audit_of(journal, config)) + "\n")
+
+
+def _audit_of(journal: Path | None, config: Path | None) -> Path:
+    """The journal's file."""
+    return auditreport.journal_file(journal or Path(_load(config).data_dir))
 
 
 def main() -> None:

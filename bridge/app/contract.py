@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from bridge.app import audit
 from bridge.channel.effect import (
     Abandon,
     AskSignature,
@@ -70,7 +71,8 @@ class Contract:
     def compose(
         self, state: State, effects: Iterable[Effect], rows: Mapping[str, InboxRow], now: float
     ) -> tuple[Batch, Draft]:
-        """Everything the effects want published or kept, as one batch with the new state."""
+        """Everything the effects want published or kept, as one batch with the new state and the audit of it."""
+        effects = tuple(effects)
         draft = Draft(self._seq, self._prev)
         for effect in effects:
             self._add(draft, state, effect, rows, now)
@@ -87,6 +89,7 @@ class Contract:
             fsm_id=draft.fsm_id,
             reestablished=draft.reestablished,
             cosigned=draft.cosigned,
+            audit=audit.entries(self._terms.name, state, effects, rows, now),
         )
         return batch, draft
 

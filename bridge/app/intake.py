@@ -6,10 +6,11 @@ next is read.
 """
 
 import logging
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bridge.app import audit
 from bridge.app.bus import Consumes, Delivery
 from bridge.app.contract import Names
 from bridge.app.relay import Relay
@@ -86,7 +87,7 @@ class CommandIntake:
             return
         await self._check_backlog(channel, command)
         row = self._row(received, channel, command, digest)
-        await self._journal.commit(Batch(add_inbox=(row,)))
+        await self._journal.commit(Batch(add_inbox=(row,), audit=(audit.accepted(row),)))
         log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
         worker = self._workers[channel]
         if isinstance(command, Direct):
@@ -152,10 +153,11 @@ class CommandIntake:
         await store(self._journal, self._relay, received.user_id or "_", envelopes)
 
 
-async def store(journal: Journal, relay: Relay, author: str, envelopes: Iterable[Envelope]) -> None:
-    """Answers that belong to no channel's state: durable in the outbox, then on their way."""
+async def store(journal: Journal, relay: Relay, author: str, envelopes: Sequence[Envelope]) -> None:
+    """An answer that belongs to no channel's state, the result first: durable and audited, then on its way."""
     outbox = tuple(NewOutbox(f"results/{author}", envelope) for envelope in envelopes)
-    relay.add(await journal.commit(Batch(outbox=outbox)))
+    entries = audit.refused(author, envelopes, envelopes[0].timestamp)
+    relay.add(await journal.commit(Batch(outbox=outbox, audit=entries)))
 
 
 class ReplyIntake:

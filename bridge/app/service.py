@@ -143,10 +143,14 @@ class Service:
         log.info("bridge_stopped")
 
     async def _prune(self, journal: Journal) -> None:
-        """Forget what is older than the retention, from time to time."""
+        """Forget what is older than the retention, from time to time.
+
+        The head of the audit goes to the log with it: a log that is kept elsewhere holds anchors for `audit verify`.
+        """
         while True:
             forgotten = await journal.prune(self._clock() - RETENTION_SECONDS)
             log.info("journal_pruned", extra={"rows": forgotten})
+            log.info("audit_head", extra={"anchor": await journal.audit_head()})
             await asyncio.sleep(PRUNE_SECONDS)
 
     async def _wind_down(self, relay: Relay, beginnings: Iterable[Consumes], replies: Consumes) -> None:

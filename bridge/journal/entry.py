@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.errors import InvariantViolation
+from bridge.journal.audit import append
 from bridge.journal.ledger import abandon, enter_signatures
 from bridge.journal.record import Batch, EventRow, InboxRow, NewOutbox, OutboxRow
 from bridge.journal.seal import Seal
@@ -26,6 +27,7 @@ def enter(connection: sqlite3.Connection, batch: Batch, seal: Seal, now: float) 
     _mark_inbox(connection, batch.mark_inbox)
     _enter_events(connection, batch.events)
     enter_signatures(connection, batch.ledger)
+    append(connection, batch.audit)
     return tuple(_enter_outbox(connection, new, now) for new in batch.outbox)
 
 

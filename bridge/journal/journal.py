@@ -155,6 +155,10 @@ class Journal:
         """Every signature handed to the node for this channel and not pruned since, in journal order."""
         return await self._ask(signatures, channel)
 
+    async def audit_head(self) -> str:
+        """The newest row of the audit as an anchor, `SEQ:HASH`; empty before the first."""
+        return await self._ask(lookup.audit_head)
+
     async def _ask(
         self, question: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:

@@ -84,3 +84,8 @@ def events(connection: sqlite3.Connection, channel: ChannelName, first: int, las
         EventRow(channel, seq, event_id, routing_key, type_, body, json.loads(headers), at)
         for seq, event_id, routing_key, type_, body, headers, at in rows
     )
+
+
+def audit_head(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+    return "" if row is None else f"{row[0]}:{row[1].hex()}"

@@ -104,6 +104,27 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that was decided or done, for the auditor. Holds no amount, key or body: it points at them."""
+
+    kind: str
+    """What it is about: `command`, `policy`, `check`, `approval`, `sign_request`, `sign_reply`, `forward`,
+    `abandonment`, `outcome`, `operator`."""
+    verdict: str
+    at: float
+    """Seconds since 1970; kept in microseconds."""
+    author: str | None = None
+    """The broker's user whose word it is, or who asked."""
+    command_id: str | None = None
+    channel: str | None = None
+    round: int | None = None
+    tx_hash: str | None = None
+    code: str | None = None
+    reference: str | None = None
+    """The sign request or the request for approval it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Everything one step wants kept. Committed whole or not at all. Fields left None are not touched.
 
@@ -126,6 +147,8 @@ class Batch:
     outbox: tuple[NewOutbox, ...] = ()
     events: tuple[EventRow, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
+    """Chained in this order behind everything before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bridge.errors import JournalUnavailable
 
-VERSION = 1
+VERSION = 2
 
 # The two unique indexes of the ledger are the invariants I3 and I4: what would break them is not stored.
 # The two partial indexes of the inbox keep the questions asked at every command small, however many commands wait or
@@ -49,7 +49,19 @@ CREATE UNIQUE INDEX ledger_attempt ON ledger (command_id, attempt) WHERE command
 CREATE UNIQUE INDEX ledger_live ON ledger (channel, round) WHERE round IS NOT NULL AND abandoned_by IS NULL;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: TABLES}
+# AUTOINCREMENT: SQLite counts the rows ever written in a table of its own, so one that is missing at the end shows.
+# The triggers keep our own code from changing what is written; whoever holds the file can drop them.
+AUDIT = """
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, verdict TEXT NOT NULL,
+    author TEXT, command_id TEXT, channel TEXT, round INTEGER, tx_hash TEXT, code TEXT, reference TEXT,
+    prev BLOB NOT NULL, hash BLOB NOT NULL
+);
+CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+CREATE TRIGGER audit_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+"""
+
+MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT}
 """From each earlier version to the one after it. 0 is a file nobody has written yet."""
 
 

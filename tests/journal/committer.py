@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bridge.channel.identifier import ChannelName
 from bridge.journal.record import Batch, NewOutbox
-from tests.journal.given import command, envelope, event, ledger_row, open_journal
+from tests.journal.given import audit_entry, command, envelope, event, ledger_row, open_journal
 
 LINES = 8
 
@@ -32,6 +32,7 @@ async def commit(directory: Path, run: str) -> None:
                     outbox=(NewOutbox(channel, envelope(name.encode())),),
                     events=(event(number, channel),),
                     ledger=(replace(ledger_row(name), channel=channel, round=number, command_id=name),),
+                    audit=(audit_entry(name, channel),),
                 )
                 await journal.commit(batch)
                 print(name, flush=True)

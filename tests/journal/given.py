@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.journal.journal import Journal
-from bridge.journal.record import EventRow, InboxRow, LedgerRow
+from bridge.journal.record import AuditEntry, EventRow, InboxRow, LedgerRow
 from bridge.wire.envelope import Envelope
 
 ACME, BETA = ChannelName("acme-7"), ChannelName("beta-1")
@@ -84,3 +84,19 @@ def event(seq: int, channel: ChannelName = ACME, *, at: float = 7.0) -> EventRow
 
 def ledger_row(hash_: str) -> LedgerRow:
     return LedgerRow(ACME, 3, hash_, "command 1", "update", "tx_signed", 1, 9.0)
+
+
+def audit_entry(name: str, channel: ChannelName = ACME) -> AuditEntry:
+    """No field is empty, so that one which is not kept or not hashed shows."""
+    return AuditEntry(
+        kind="outcome",
+        verdict="failed",
+        at=1_000_000_000.000_001,
+        author="alice",
+        command_id=name,
+        channel=channel,
+        round=7,
+        tx_hash="hash of " + name,
+        code="conflict",
+        reference="request of " + name,
+    )

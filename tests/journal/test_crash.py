@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from bridge.channel.identifier import ChannelName, CommandId
-from bridge.journal.journal import Journal
+from bridge.journal.auditcheck import verify
+from bridge.journal.journal import FILE, Journal
+from bridge.journal.peekaudit import read_audit
 from tests.journal.committer import LINES
 from tests.journal.given import open_journal
 
@@ -45,6 +47,15 @@ async def check_line(journal: Journal, channel: ChannelName) -> int:
     return reached
 
 
+def check_audit(directory: Path, confirmed: list[str], reached: int) -> None:
+    """One row for each commit that is there and none for any other, and the chain goes on over both kills."""
+    with read_audit(directory / FILE) as audit:
+        verdict = verify(audit.rows(), audit.count())
+        assert (verdict.told, verdict.rows) == ((), reached)
+        kept = {row.as_json()["command_id"] for row in audit.rows()}
+    assert set(confirmed) <= kept
+
+
 @pytest.mark.parametrize("lines", [1, 50, 400])
 async def test_kill_nine_loses_no_confirmed_commit(tmp_path: Path, lines: int) -> None:
     """G5. Each batch is there whole or not at all, and the next owner goes on from there; killed twice over."""
@@ -54,5 +65,7 @@ async def test_kill_nine_loses_no_confirmed_commit(tmp_path: Path, lines: int) -
         lost = [name for name in confirmed if await journal.find_command(CommandId(name)) is None]
         assert lost == []
         names = [ChannelName(f"run-{run}-line-{number}") for run in (1, 2) for number in range(LINES)]
-        assert sum([await check_line(journal, name) for name in names]) >= len(confirmed)
+        reached = sum([await check_line(journal, name) for name in names])
+        assert reached >= len(confirmed)
+        check_audit(tmp_path, confirmed, reached)
         assert journal.epoch == 3
