@@ -29,9 +29,11 @@ IDLE_SECONDS = 0.6
 LATE_SECONDS = 6.0
 """A legacy channel that says nothing for so long may be lost; that is told after 150 s, which all of them await."""
 TOLD_SECONDS = 240.0
-MOST_CLOSES = 40
-MOST_LOSSES = 24
-"""Of the channels of a legacy sweep."""
+CLOSES = 24
+LOSSES = 20
+"""Channels of a legacy house: its FSM dies with the socket, and what is on its way to the chain dies with it."""
+SIDES = ("before", "after")
+AT_ONCE = 3
 PROFILES = {"json-rpc": ("json-rpc", None), "legacy-late": ("legacy", "late")}
 
 
@@ -66,17 +68,16 @@ class Sweep:
         self.made.bridges.append(bridge)
         return await bridge.ready()
 
-    async def flow(self, flow: str, pairs: list[Pair]) -> None:
+    async def flow(self, flow: str, side: str, pairs: list[Pair]) -> None:
         """Every write of this flow: one more each time, until the bridge outlives the command.
 
         The bridge that follows a killed one is the one that dies next.
         """
-        for side in ("before", "after"):
-            number = 1
-            bridge = await self.start(side, number)
-            while (follower := await self.trial(flow, pairs, side, number, bridge)) is not None:
-                bridge, number = follower, number + 1
-            await bridge.kill()
+        number = 1
+        bridge = await self.start(side, number)
+        while (follower := await self.trial(flow, pairs, side, number, bridge)) is not None:
+            bridge, number = follower, number + 1
+        await bridge.kill()
 
     async def trial(self, flow: str, pairs: list[Pair], side: str, number: int, bridge: Bridge) -> Bridge | None:
         """The bridge that followed, if it was killed in this one. A close takes a channel of its own."""
@@ -157,21 +158,18 @@ class Sweep:
                 return await house.send(pair.initiator, flow, allow_exposed=True)
 
 
-async def sweep(
-    url: str, directory: Path, dialect: str, flows: tuple[str, ...]
-) -> tuple[Sweep, list[str], Counter[str]]:
-    """One house, all its flows, one judgement."""
-    closes = MOST_CLOSES if "shutdown" in flows else 1 if dialect == "json-rpc" else MOST_LOSSES
+async def sweep(url: str, directory: Path, dialect: str, flow: str, side: str) -> tuple[Sweep, list[str], Counter[str]]:
+    """One house, one flow, one judgement."""
+    count = CLOSES if flow == "shutdown" else 1 if dialect == "json-rpc" else LOSSES
     name, profile = PROFILES[dialect]
-    pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(closes)]
+    pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(count)]
     async with home(url, directory, *pairs) as made:
         trials = Sweep(made, dialect)
         bridge = await trials.start()
         await made.opened()
         await bridge.kill()
-        for flow in flows:
-            await trials.flow(flow, pairs)
-            print(f"  {dialect} {flow}: {trials.kills[flow]} kills", file=sys.stderr, flush=True)
+        await trials.flow(flow, side, pairs)
+        print(f"  {dialect} {flow} {side}: {trials.kills[flow]} kills", file=sys.stderr, flush=True)
         last = await trials.start()
         for command_id in trials.late:
             await trials.hear(command_id, TOLD_SECONDS)
@@ -190,13 +188,22 @@ async def run(dialect: str, flows: tuple[str, ...]) -> int:
     counts: Counter[str] = Counter()
     writes: Counter[str] = Counter()
     broken: list[str] = []
+    room = asyncio.Semaphore(AT_ONCE)
     async with PrivateBroker(definitions("unused", None, ())) as broker:
-        for part in (tuple(f for f in flows if f != "shutdown"), tuple(f for f in flows if f == "shutdown")):
-            if part:
+
+        async def one(flow: str, side: str) -> None:
+            async with room:
                 with tempfile.TemporaryDirectory(prefix="writes-") as folder:
-                    trials, violations, told = await sweep(broker.url(), Path(folder), dialect, part)
-                kills, counts, writes = kills + trials.kills, counts + told, writes + trials.writes
-                broken += violations
+                    trials, violations, told = await sweep(broker.url(), Path(folder), dialect, flow, side)
+            kills.update(trials.kills)
+            counts.update(told)
+            writes.update({flow: max(0, trials.writes[flow] - writes[flow])})
+            broken.extend(violations)
+
+        async with asyncio.TaskGroup() as group:
+            for flow in flows:
+                for side in SIDES:
+                    group.create_task(one(flow, side))
     for violation in broken[:50]:
         print(f"VIOLATION {violation}")
     flows_told = ", ".join(f"{flow} {writes[flow]} writes {kills[flow]} kills" for flow in flows)
