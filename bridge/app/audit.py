@@ -74,7 +74,7 @@ def refused(author: str, answer: Sequence[Envelope], at: float) -> tuple[AuditEn
             command_id=body.command_id,
             channel=body.channel,
             code=body.code.value,
-            reference=body.sign_request_id,
+            reference=body.sign_request_id or body.approval_request_id,
         ),
     )
 

@@ -170,15 +170,14 @@ def received(exchange: str, key: str, body: bytes) -> Received:
     ],
 )
 def test_what_is_refused_at_the_door_is_told_by_kind(exchange: str, key: str, kind: str) -> None:
-    body = b'{"command_id": "c-1", "sign_request_id": "acme-7.1"}'
+    body = b'{"command_id": "c-1", "sign_request_id": "acme-7.1", "approval_request_id": "acme-7.a1"}'
     error = BodyError(Code.MISSING_FIELD, "a field is missing", "amount")
     answer = rejection_envelopes("channels", received(exchange, key, body), error, at=START)
     [found] = refused("mallory", answer, START)
     assert (found.kind, found.verdict, found.author) == (kind, "refused", "mallory")
     assert (found.code, found.channel) == ("missing_field", "acme-7")
     assert found.command_id == ("c-1" if kind == "command" else None)
-    if kind == "sign_reply":
-        assert found.reference == "acme-7.1"
+    assert found.reference == {"command": None, "sign_reply": "acme-7.1", "approval": "acme-7.a1"}[kind]
 
 
 def test_an_unreadable_command_is_told_all_the_same() -> None:

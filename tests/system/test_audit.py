@@ -101,29 +101,29 @@ async def test_the_log_of_a_start_has_an_anchor(
 
 async def test_every_kind_of_record_appears_and_the_chain_holds(amqp_url: str, tmp_path: Path) -> None:
     """Good and bad commands and replies, a denial, a strange node, a void signature, an operator, a restart."""
-    pair = Pair("today", options={"policy": {"commands": ["transfer"], "max_amount": "1000"}})
-    async with house(amqp_url, tmp_path, pair) as home:
+    async with house(amqp_url, tmp_path, PAIR) as home:
         assert home.client is not None
-        in_doubt = await doubtful(home, pair)
+        in_doubt = await doubtful(home, PAIR)
         reason = "the peer says he never signed"
-        await home.run(pair.initiator, "resolve", target=in_doubt, outcome="failed", reason=reason)
-        assert (await pay(home, pair, 5))["outcome"] == "succeeded"
+        await home.run(PAIR.initiator, "resolve", target=in_doubt, outcome="failed", reason=reason)
+        assert (await pay(home, PAIR, 5))["outcome"] == "succeeded"
         await carry_out(home.node, Refuse(role=Role.RESPONDER, code=2))
-        assert (await pay(home, pair, 6))["outcome"] == "succeeded"
-        assert (await pay(home, pair, 1001))["code"] == "policy_denied"
-        await home.client.send_raw(pair.initiator, "transfer", b"{nonsense")
+        assert (await pay(home, PAIR, 6))["outcome"] == "succeeded"
+        costly = await home.run(PAIR.initiator, "deposit", amount="5", fee=str(2 * 10**18))
+        assert costly["code"] == "policy_denied"
+        await home.client.send_raw(PAIR.initiator, "transfer", b"{nonsense")
         await home.until(lambda: next((r for r in home.results if r["outcome"] == "rejected"), None))
-        key = f"{pair.account('initiator')}.{pair.initiator}"
+        key = f"{PAIR.account('initiator')}.{PAIR.initiator}"
         await home.client.publish("sign-replies", key, b'{"sign_request_id": "x.1", "refusal": {"reason": "no"}}')
         await home.client.publish("sign-replies", key, b"@@")
         await home.until(lambda: True if len([r for r in home.results if r["outcome"] == "refused"]) == 2 else None)
-        home.inject(pair.initiator, strange_request(home))
-        await home.event(pair.initiator, "sign.mismatch")
+        home.inject(PAIR.initiator, strange_request(home))
+        await home.event(PAIR.initiator, "sign.mismatch")
         anchor = check(home).head
         await home.stop_bridge()
         assert check(home, anchor).is_anchored, "a journal nobody has open is read too"
         await home.start_bridge()
-        await pay(home, pair, 7)
+        await pay(home, PAIR, 7)
 
         told = {(row["kind"], row["verdict"]) for row in rows(home)}
         assert told >= {
