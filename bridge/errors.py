@@ -13,9 +13,11 @@ Others' mistakes are data: a code in a result, an event or a dead letter. Ours a
     ├── JournalUnavailable      the disk; the process stops loudly, nothing further is sent
     ├── BrokerUnavailable       transient: retried by the supervisor of the connection
     │   ├── BrokerRefused       fatal: credentials, rights, topology that differs
+    │   │   └── BrokerUntrusted fatal: no TLS both sides agree on, or a certificate refused (code tls_refused)
     │   ├── Unroutable          no queue wanted the envelope: stored nowhere
     │   └── Nacked              a queue behind the exchange is full
     ├── NodeUnavailable         transient: retried by the link
+    │   └── NodeUntrusted       the same for TLS: retried, since the node may mend it (code tls_refused)
     └── InvariantViolation      ours: a bug; the channel halts and says so
 """
 
@@ -110,6 +112,7 @@ class Code(StrEnum):
     BROKER_REFUSED = "broker_refused"
     CONFIG_INVALID = "config_invalid"
     TLS_REQUIRED = "tls_required"
+    TLS_REFUSED = "tls_refused"
 
     @property
     def is_retryable(self) -> bool:
@@ -220,6 +223,12 @@ class BrokerRefused(BrokerUnavailable):
     code = Code.BROKER_REFUSED
 
 
+class BrokerUntrusted(BrokerRefused):
+    """No TLS that both sides agree on: a certificate, a version, or no client certificate."""
+
+    code = Code.TLS_REFUSED
+
+
 class Unroutable(BrokerUnavailable):
     """No queue wanted the envelope: it is stored nowhere."""
 
@@ -232,6 +241,12 @@ class NodeUnavailable(BridgeError):
     """Transient: no socket to the node. The link tries again."""
 
     code = Code.CONNECTION_LOST
+
+
+class NodeUntrusted(NodeUnavailable):
+    """No TLS that both sides agree on. Nothing was sent; the link tries again and says so."""
+
+    code = Code.TLS_REFUSED
 
 
 class InvariantViolation(BridgeError):

@@ -15,6 +15,8 @@ BROKER_SCHEMES = ("amqps", "amqp")
 NODE_SCHEMES = ("wss", "ws")
 CHAIN_SCHEMES = ("https", "http")
 _UNVERIFIED = ("no_verify_ssl", "verify_ssl", "verify")
+_TLS_WORDS = ("cafile", "capath", "cadata", "certfile", "keyfile")
+"""What the AMQP library would read from a URL, were it not given a context."""
 
 
 class PlainFinding(Finding):
@@ -69,14 +71,24 @@ def check(path: str, url: str, schemes: tuple[str, str], plain_hosts: Collection
     if is_plain_beyond_loopback(url, schemes) and parts.hostname not in plain_hosts:
         expected = f"{schemes[0]}://, or the host named in plain_hosts"
         return (PlainFinding(path, write_found(mask(url)), expected),)
-    if any(word in parse_qs(parts.query, keep_blank_values=True) for word in _UNVERIFIED):
+    query = parse_qs(parts.query, keep_blank_values=True)
+    if any(word in query for word in _UNVERIFIED):
         return (Finding(path, "an option that switches verification off", "verified certificates, always"),)
+    if any(word in query for word in _TLS_WORDS):
+        return (Finding(path, "files of TLS in the URL", "the options under tls"),)
     return ()
+
+
+def demands_certificate(url: str) -> bool:
+    """Whether the broker is to know us by our certificate and not by a password."""
+    parts = split(url)
+    words = () if parts is None else parse_qs(parts.query).get("auth", ())
+    return any(word.upper() == "EXTERNAL" for word in words)
 
 
 def check_node(path: str, url: str, schemes: tuple[str, str], plain_hosts: Collection[str]) -> tuple[Finding, ...]:
     """The same for a node, whose URL has neither a user nor a query: these are the bridge's to write."""
     parts = split(url)
-    if parts is not None and (parts.username or parts.query or parts.fragment):
+    if parts is not None and ("@" in parts.netloc or parts.query or parts.fragment):
         return (Finding(path, write_found(mask(url)), "a URL without user, query and fragment"),)
     return check(path, url, schemes, plain_hosts)

@@ -5,6 +5,7 @@ in-memory broker of `bridge.sim.broker` keeps the same promises, and one suite o
 (`tests/broker/test_suite.py`). Never do here: decide what to publish, retry, or acknowledge by itself.
 """
 
+import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, Self
@@ -78,9 +79,18 @@ class RabbitBus:
     `name` stands before `publish` and `consume` in the names the broker shows for them.
     """
 
-    def __init__(self, urls: str | Sequence[str], *, name: str = "", call_seconds: float = CALL_SECONDS) -> None:
-        self._publishing = Connection(urls, f"{name} publish".strip(), call_seconds=call_seconds)
-        self._consuming = Connection(urls, f"{name} consume".strip(), call_seconds=call_seconds)
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        *,
+        name: str = "",
+        ssl_context: ssl.SSLContext | None = None,
+        call_seconds: float = CALL_SECONDS,
+    ) -> None:
+        self._publishing, self._consuming = (
+            Connection(urls, f"{name} {what}".strip(), ssl_context=ssl_context, call_seconds=call_seconds)
+            for what in ("publish", "consume")
+        )
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -93,6 +103,11 @@ class RabbitBus:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def replace_urls(self, urls: str | Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
+        """New addresses, passwords or certificates, from the next connect on. What is connected stays."""
+        for connection in (self._publishing, self._consuming):
+            connection.replace_urls(urls, ssl_context)
 
     def publisher(self) -> Publisher:
         return Publisher(self._publishing)

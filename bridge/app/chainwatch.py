@@ -8,7 +8,7 @@ one that goes too early is not.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bridge.app.worker import Worker
 from bridge.channel.ending import pending_close
@@ -24,31 +24,31 @@ EVERY_SECONDS = 30.0
 
 
 class ChainWatch:
-    """`urls` maps a channel to its node's HTTP address. `run()` until cancelled."""
+    """`chains` opens the HTTP interface of a channel's node, anew each time. `run()` until cancelled."""
 
     def __init__(
         self,
         workers: Mapping[ChannelName, Worker],
-        urls: Mapping[ChannelName, str],
+        chains: Mapping[ChannelName, Callable[[], Chain]],
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
         self._workers = workers
-        self._urls = urls
+        self._chains = chains
         self._every_seconds = every_seconds
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._every_seconds)
-            for name, url in self._urls.items():
-                await self._look(self._workers[name], url)
+            for name, chain in self._chains.items():
+                await self._look(self._workers[name], chain)
 
-    async def _look(self, worker: Worker, url: str) -> None:
+    async def _look(self, worker: Worker, connect: Callable[[], Chain]) -> None:
         has_exposure = any(exposure.nonce is not None for exposure in worker.state.exposures)
         close = pending_close(worker.state)
         if not has_exposure and close is None:
             return
         try:
-            async with Chain(url) as chain:
+            async with connect() as chain:
                 if has_exposure:
                     worker.chain_seen(ChainSeen(await chain.height(), await chain.nonce(worker.terms.own)))
                 if close is not None and await _is_closed(chain, worker, close):

@@ -21,6 +21,7 @@ from bridge import __version__
 from bridge.app import auditreport, busclient, deployment, rescue, service, telemetry
 from bridge.app import config as configuration
 from bridge.app import signer as signing
+from bridge.app.access import Access
 from bridge.app.clock import SteadyClock
 from bridge.broker import topology as bus
 from bridge.broker.connection import Connection
@@ -55,6 +56,10 @@ ConfigPath = Annotated[
 ]
 JournalPath = Annotated[
     Path | None, typer.Option("--journal", help="The data directory, where no configuration is at hand.")
+]
+Url = Annotated[
+    str | None,
+    typer.Option(help="The broker, as your own user; without a password. Else AMQP_URL or AMQP_URL_FILE."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
@@ -114,9 +119,13 @@ def run(config: ConfigPath = None) -> None:
     with _exits():
         loaded = _load(config)
         telemetry.set_up(loaded.log.level, loaded.log.format)
-        for url in configuration.plain_connections(loaded):
-            err.print(f"warning: {url} is spoken to without TLS", markup=False)
+        _warn_of_plain(loaded)
         _run(service.serve(loaded))
+
+
+def _warn_of_plain(loaded: configuration.Config | configuration.SignerConfig) -> None:
+    for url in configuration.plain_connections(loaded):
+        err.print(f"warning: {url} is spoken to without TLS", markup=False)
 
 
 @app.command()
@@ -126,7 +135,8 @@ def signer(config: ConfigPath = None) -> None:
         loaded = configuration.load_signer(config, os.environ)
         telemetry.set_up(loaded.log.level, loaded.log.format)
         made = Signer(load_keys(loaded.keys), loaded.policy, SteadyClock(), loaded.reply)
-        _run(signing.serve(signing.SignerService(loaded.prefix, made, loaded.broker_urls())))
+        _warn_of_plain(loaded)
+        _run(signing.serve(signing.SignerService(loaded.prefix, made, Access(loaded.broker))))
 
 
 @app.command("rescue")
@@ -226,7 +236,8 @@ def topology_apply(config: ConfigPath = None) -> None:
         loaded = _load(config)
         planned = deployment.plan(loaded)
         seconds = loaded.limits.broker_timeout_seconds
-        _run(bus.apply(loaded.broker_urls()[0], planned, call_seconds=seconds))
+        access = Access(loaded.broker)
+        _run(bus.apply(access.broker_urls[0], planned, ssl_context=access.broker_context, call_seconds=seconds))
         count = len(planned.exchanges), len(planned.queues), len(planned.bindings)
         out.print("applied: {} exchanges, {} queues, {} bindings".format(*count), markup=False)
 
@@ -255,22 +266,27 @@ def topology_permissions(config: ConfigPath = None) -> None:
         sys.stdout.write(json.dumps(deployment.definitions(_load(config)), indent=2) + "\n")
 
 
+def _dial(access: Access, name: str) -> Connection:
+    return Connection(access.broker_urls, name, ssl_context=access.broker_context)
+
+
 @command_app.command("send")
 def command_send(
     channel: Annotated[str, typer.Argument(help="The channel's name.")],
     kind: Annotated[str, typer.Argument(help="transfer, deposit, withdraw, message, shutdown or query.")],
     fields: Annotated[list[str] | None, typer.Argument(help="Fields as name=value, e.g. amount=5.")] = None,
-    url: Annotated[str, typer.Option(envvar="AMQP_URL", help="The broker, as your own user.")] = "",
+    url: Url = None,
     prefix: Annotated[str, typer.Option(help="The deployment's prefix.")] = "channels",
     seconds: Annotated[float, typer.Option(help="How long to wait for the outcome.")] = 60.0,
 ) -> None:
     """Send one command and wait for its outcome. Exit code 1 unless it succeeded."""
     with _exits():
+        access = Access(configuration.load_client(url, os.environ))
         outcome: list[dict[str, Any]] = []
 
         async def work() -> None:
-            async with Connection(url, "command") as connection:
-                client = busclient.BusClient(connection, prefix, busclient.user_of(url))
+            async with _dial(access, "command") as connection:
+                client = busclient.BusClient(connection, prefix, connection.user)
                 outcome.append(await client.command(channel, kind, busclient.parse_fields(fields or []), seconds))
 
         try:
@@ -285,18 +301,20 @@ def command_send(
 @events_app.command("tail")
 def events_tail(
     key: Annotated[str, typer.Argument(help="Routing key to follow, e.g. 'acme-7.#'.")] = "#",
-    url: Annotated[str, typer.Option(envvar="AMQP_URL", help="The broker, as your own user.")] = "",
+    url: Url = None,
     prefix: Annotated[str, typer.Option(help="The deployment's prefix.")] = "channels",
 ) -> None:
     """Print events as they come, one JSON object a line, until Ctrl-C."""
 
-    async def work() -> None:
-        async with Connection(url, "events") as connection:
-            async for body in busclient.BusClient(connection, prefix, busclient.user_of(url)).follow(key):
-                sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
-                sys.stdout.flush()
-
     with _exits():
+        access = Access(configuration.load_client(url, os.environ))
+
+        async def work() -> None:
+            async with _dial(access, "events") as connection:
+                async for body in busclient.BusClient(connection, prefix, connection.user).follow(key):
+                    sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
+                    sys.stdout.flush()
+
         _run(work())
 
 

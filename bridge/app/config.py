@@ -15,10 +15,29 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from bridge.app import credential
-from bridge.app.address import BROKER_SCHEMES, CHAIN_SCHEMES, NODE_SCHEMES, PlainFinding, is_plain_beyond_loopback, mask
+from bridge.app.address import (
+    BROKER_SCHEMES,
+    CHAIN_SCHEMES,
+    NODE_SCHEMES,
+    PlainFinding,
+    has_password,
+    is_plain_beyond_loopback,
+    mask,
+)
 from bridge.app.consistency import Parts, check_parts, dialect_of, form_of, own_account
 from bridge.app.finding import find_mistakes
-from bridge.app.settings import Broker, Channel, Config, Journal, Limits, Node, Opening, SignerConfig, User
+from bridge.app.settings import (
+    Broker,
+    Channel,
+    ClientConfig,
+    Config,
+    Journal,
+    Limits,
+    Node,
+    Opening,
+    SignerConfig,
+    User,
+)
 from bridge.app.source import Table, merge, read_environment, read_file
 from bridge.channel.identifier import ChannelName
 from bridge.channel.terms import Policy, Terms
@@ -27,7 +46,7 @@ from bridge.signing.key import load_keys
 
 STARS = "**********"
 
-__all__ = ["Config", "SignerConfig", "load", "load_signer", "masked", "plain_connections", "terms"]
+__all__ = ["Config", "SignerConfig", "load", "load_client", "load_signer", "masked", "plain_connections", "terms"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -49,6 +68,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         credential.check_file_mode(path, file),
         () if journal is None else credential.check_journal(journal, Path(str(table.get("data_dir", "data")))),
         *(_check_password(index, user) for index, user in users),
+        credential.check_nodes(_parts(table).nodes.items()),
     )
     return _conclude(config, findings)
 
@@ -66,6 +86,22 @@ def load_signer(path: Path | None, environ: Mapping[str, str]) -> SignerConfig:
         () if config is None else _check_keys(config),
     )
     return _conclude(config, findings)
+
+
+def load_client(url: str | None, environ: Mapping[str, str]) -> Broker:
+    """The broker as the caller of a command sees it: `url` as given on the command line, else the environment.
+
+    Raises as `load` does, and for a password among the arguments, which everybody on the machine can read.
+    """
+    table = read_environment(ClientConfig, environ)
+    if url:
+        if has_password(url):
+            found = "a password among the arguments"
+            raise ConfigInvalid((Finding("--url", found, "AMQP_URL or AMQP_URL_FILE in the environment"),))
+        table = merge(table, {"broker": {"url": url}})
+    config, mistakes = _validate(ClientConfig, table)
+    broker = _valid(Broker, table.get("broker", {}))
+    return _conclude(config, chain(mistakes, () if broker is None else credential.check_broker(broker))).broker
 
 
 def _validate(model: type[_Model], table: Table) -> tuple[_Model | None, tuple[Finding, ...]]:

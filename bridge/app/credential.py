@@ -4,11 +4,11 @@ What was read is judged and dropped. Findings name the option and the file, neve
 """
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bridge.app.address import BROKER_SCHEMES, check, has_password
-from bridge.app.settings import Broker, Journal
+from bridge.app.address import BROKER_SCHEMES, check, demands_certificate, has_password, split
+from bridge.app.settings import Broker, Journal, Node
 from bridge.app.source import Table
 from bridge.errors import ConfigInvalid, Finding
 
@@ -35,6 +35,24 @@ def check_broker(broker: Broker) -> Iterator[Finding]:
         yield Finding(at, "nothing", "at least one URL")
     for url in urls:
         yield from check(at, url, BROKER_SCHEMES, broker.plain_hosts)
+        yield from _check_external(at, url, broker)
+    yield from check_secret("broker.tls", broker.tls.read_context)
+
+
+def _check_external(at: str, url: str, broker: Broker) -> Iterator[Finding]:
+    """A user known by his certificate needs one, a connection to show it on, and his name in the URL."""
+    parts = split(url)
+    if parts is None or not demands_certificate(url):
+        return
+    if parts.scheme != BROKER_SCHEMES[0] or not parts.username:
+        yield Finding(at, "auth=EXTERNAL", "amqps:// and the user whom the certificate names")
+    if broker.tls.certificate_file is None:
+        yield Finding("broker.tls.certificate_file", "nothing", "our certificate: the URL says auth=EXTERNAL")
+
+
+def check_nodes(nodes: Iterable[tuple[str, Node]]) -> Iterator[Finding]:
+    for name, node in nodes:
+        yield from check_secret(f"nodes.{name}.tls", node.tls.read_context)
 
 
 def check_journal(journal: Journal, data_dir: Path) -> Iterator[Finding]:

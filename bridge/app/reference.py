@@ -174,6 +174,8 @@ MEANINGS: Mapping[Code, str] = {
     Code.EVENT_UNROUTABLE: "The broker has no place for an event; it stays in the outbox.",
     Code.CONFIG_INVALID: "The configuration has mistakes; exit code 78.",
     Code.TLS_REQUIRED: "A connection beyond loopback is plain and no option allows it; exit code 78.",
+    Code.TLS_REFUSED: "A TLS handshake failed: a certificate, its host, a version below 1.2, or no client certificate; "
+    "nothing was sent. Of the broker: exit code 76; of a node: in `link.unreachable`, and tried again.",
 }
 
 

@@ -10,8 +10,10 @@ import logging
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
+from bridge.app.access import Access
 from bridge.app.bus import Bus, Consumes, RabbitBus
 from bridge.app.chainwatch import ChainWatch
 from bridge.app.clock import SteadyClock
@@ -19,6 +21,7 @@ from bridge.app.config import Config, terms
 from bridge.app.contract import Contract, Names
 from bridge.app.intake import ApprovalIntake, Backlog, CommandIntake, ReplyIntake
 from bridge.app.relay import Relay
+from bridge.app.settings import Node
 from bridge.app.supervisor import Supervisor
 from bridge.app.worker import Worker
 from bridge.channel.identifier import ChannelName
@@ -45,14 +48,20 @@ class Service:
     def __init__(self, config: Config, clock: Callable[[], float] | None = None, bus: Bus | None = None) -> None:
         self._config = config
         self._clock = clock or SteadyClock()
-        self._bus = bus or RabbitBus(config.broker_urls(), call_seconds=config.limits.broker_timeout_seconds)
+        self._access = Access(config.broker, config.nodes)
+        self._rabbit = RabbitBus(
+            self._access.broker_urls,
+            ssl_context=self._access.broker_context,
+            call_seconds=config.limits.broker_timeout_seconds,
+        )
+        self._bus = bus or self._rabbit
         self._names = Names(config.prefix, config.event_type_prefix)
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
         """Set once every channel is taken over and the bus is read."""
         self.workers: dict[ChannelName, Worker] = {}
         self.supervisor = Supervisor(self.workers)
-        self._chain_urls: dict[ChannelName, str] = {}
+        self._chains: dict[ChannelName, Callable[[], Chain]] = {}
 
     @property
     def is_stopping(self) -> bool:
@@ -62,6 +71,10 @@ class Service:
         """Begins to stop. May be called twice; does not block."""
         self._stopping.set()
 
+    def reload(self) -> bool:
+        """Passwords and certificates from their files again; see `Access`."""
+        return self._access.reload(self._rabbit.replace_urls)
+
     async def run(self) -> None:
         """Raises OwnerConflict, JournalUnavailable, BrokerRefused; returns after `stop()`."""
         config = self._config
@@ -70,7 +83,7 @@ class Service:
             stack.push_async_callback(journal.close)
             log.info("journal_opened", extra={"epoch": journal.epoch})
             bus = await stack.enter_async_context(self._bus)
-            await _check_networks(config)
+            await _check_networks(config, self._access)
             limits = config.limits
             relay = Relay(
                 journal,
@@ -81,9 +94,9 @@ class Service:
             )
             stack.push_async_callback(relay.close)
             for channel_terms, node in terms(config):
-                self.workers[channel_terms.name] = await self._load(channel_terms, node.url, journal, relay)
+                self.workers[channel_terms.name] = await self._load(channel_terms, node, journal, relay)
                 if node.chain_url is not None:
-                    self._chain_urls[channel_terms.name] = node.chain_url
+                    self._chains[channel_terms.name] = partial(_chain, node.chain_url, node, self._access)
             await relay.load()
             await self._work(journal, relay, bus)
 
@@ -94,7 +107,7 @@ class Service:
         if worker is not None and ChannelName(name) not in self.supervisor.halted:
             worker.unpublished(row.envelope.routing_key, str(error))
 
-    async def _load(self, channel_terms: Terms, url: str, journal: Journal, relay: Relay) -> Worker:
+    async def _load(self, channel_terms: Terms, node: Node, journal: Journal, relay: Relay) -> Worker:
         record = await journal.load(channel_terms.name)
         stored = None if record is None else record.state
         contract = Contract(
@@ -106,7 +119,17 @@ class Service:
         )
         state = State() if stored is None else decode(stored)
         most = self._config.limits.node_frame_bytes
-        return Worker(channel_terms, url, state, contract, journal, relay, self._clock, max_frame_bytes=most)
+        return Worker(
+            channel_terms,
+            node.url,
+            state,
+            contract,
+            journal,
+            relay,
+            self._clock,
+            context=partial(self._access.node_context, node),
+            max_frame_bytes=most,
+        )
 
     async def _work(self, journal: Journal, relay: Relay, bus: Bus) -> None:
         prefix = self._config.prefix
@@ -131,7 +154,7 @@ class Service:
                 group.create_task(reply_intake.run(replies), name="replies"),
                 group.create_task(approval_intake.run(approvals), name="approvals"),
                 group.create_task(self._prune(journal), name="prune"),
-                group.create_task(ChainWatch(self.workers, self._chain_urls).run(), name="chain watch"),
+                group.create_task(ChainWatch(self.workers, self._chains).run(), name="chain watch"),
             ]
             intake = group.create_task(command_intake.run(commands), name="commands")
             self.ready.set()
@@ -177,7 +200,12 @@ class Service:
             log.warning("outbox_not_empty", extra={"rows": relay.depth[0]})
 
 
-async def _check_networks(config: Config) -> None:
+def _chain(url: str, node: Node, access: Access) -> Chain:
+    """With the certificates in force at this moment."""
+    return Chain(url, context=access.node_context(node))
+
+
+async def _check_networks(config: Config, access: Access) -> None:
     """A node of another network would take no signature of ours: better said at the start.
 
     Raises ConfigInvalid when a node tells another network id. One that cannot be asked is only warned of: the
@@ -188,10 +216,10 @@ async def _check_networks(config: Config) -> None:
         if node.chain_url is None:
             continue
         try:
-            async with Chain(node.chain_url) as chain:
+            async with _chain(node.chain_url, node, access) as chain:
                 told = await chain.network_id()
         except NodeUnavailable as error:
-            log.warning("node_not_asked", extra={"node": name, "error": str(error)})
+            log.warning("node_not_asked", extra={"node": name, "code": error.code.value, "error": str(error)})
             continue
         if told != node.network_id:
             findings.append(Finding(f"nodes.{name}.network_id", node.network_id, f"{told}, as the node says"))
@@ -200,7 +228,7 @@ async def _check_networks(config: Config) -> None:
 
 
 async def serve(config: Config) -> None:
-    """Runs a bridge until SIGTERM or SIGINT.
+    """Runs a bridge until SIGTERM or SIGINT; SIGHUP reads passwords and certificates again.
 
     The first while it still starts ends the start; a second one at any time ends the process as if nobody had asked
     to be told: the journal is made for that.
@@ -220,6 +248,7 @@ async def serve(config: Config) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
     try:
         await service.run()
     except asyncio.CancelledError:

@@ -7,6 +7,7 @@ changed file counts from the next connect on. Defaults of channels are those of 
 limits are those of guarantees.md section 6.
 """
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bridge.app import tls
 from bridge.broker import permission
 from bridge.channel.terms import Policy, Role, SigningForm
 from bridge.errors import ConfigInvalid, Finding
@@ -124,16 +126,35 @@ class Journal(Section):
         return key
 
 
+class Tls(Section):
+    """TLS 1.2 or later, certificate and host name always verified. Changed files count after SIGHUP."""
+
+    ca_file: Path | None = None
+    """File with the authorities to trust, PEM; absent: the system's."""
+    certificate_file: Path | None = None
+    """File with our client certificate, PEM, and what leads from it to its authority."""
+    key_file: Path | None = None
+    """File of mode 0600 with the key of our client certificate, PEM."""
+    key_password_file: Path | None = None
+    """File of mode 0600 with the password of that key, where it has one."""
+
+    def read_context(self) -> ssl.SSLContext:
+        """Reads the files anew. Raises `ConfigInvalid`."""
+        return tls.make_context(self.ca_file, self.certificate_file, self.key_file, self.key_password_file)
+
+
 class Broker(Section):
     """RabbitMQ. Exactly one of `url` and `url_file` is given."""
 
     url: Urls | None = None
     """`amqps://user:password@host:port/vhost`, or several, tried in turn, as a list or with commas between them.
+    `amqps://user@host:port/vhost?auth=EXTERNAL` for a user whom the client certificate under `tls` names.
     Environment: `AMQP_URL`. With a password in it, the file it stands in must have mode 0600."""
     url_file: Path | None = None
     """File of mode 0600 with the same. Environment: `AMQP_URL_FILE`."""
     plain_hosts: tuple[str, ...] = ()
     """Hosts beyond loopback that may be spoken to without TLS: a private container network. Warned of at each start."""
+    tls: Tls = Tls()
 
     def read_urls(self) -> list[str]:
         """The addresses, passwords and all: for connecting, never for showing. Raises `ConfigInvalid`."""
@@ -158,6 +179,7 @@ class Node(Section):
     wherever a channel's signing form needs it."""
     plain_hosts: tuple[str, ...] = ()
     """Hosts beyond loopback that may be spoken to without TLS. Warned of at each start."""
+    tls: Tls = Tls()
 
 
 class Opening(Section):
@@ -349,6 +371,12 @@ class Config(_Settings):
 
     def broker_urls(self) -> list[str]:
         return self.broker.read_urls()
+
+
+class ClientConfig(_Settings):
+    """What the commands that speak to the bus as a user of their own take from the environment."""
+
+    broker: Broker = Broker()
 
 
 class SignerConfig(_Settings):

@@ -10,6 +10,7 @@ import logging
 import signal
 from collections.abc import Callable
 
+from bridge.app.access import Access
 from bridge.app.bus import Bus, Consumes, Delivery, Publishes, RabbitBus
 from bridge.app.clock import SteadyClock
 from bridge.channel.identifier import Account, ChannelName
@@ -28,13 +29,15 @@ class SignerService:
         self,
         prefix: str,
         signer: Signer,
-        urls: list[str],
+        access: Access,
         clock: Callable[[], float] | None = None,
         bus: Bus | None = None,
     ) -> None:
         self._prefix = prefix
         self._signer = signer
-        self._bus = bus or RabbitBus(urls, name="signer")
+        self._access = access
+        self._rabbit = RabbitBus(access.broker_urls, name="signer", ssl_context=access.broker_context)
+        self._bus = bus or self._rabbit
         self._clock = clock or SteadyClock()
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -42,6 +45,10 @@ class SignerService:
     def stop(self) -> None:
         """Begins to stop. May be called twice; does not block."""
         self._stopping.set()
+
+    def reload(self) -> bool:
+        """The broker's password and certificates from their files again; see `Access`. Keys are read once."""
+        return self._access.reload(self._rabbit.replace_urls)
 
     async def run(self) -> None:
         async with self._bus as bus, asyncio.TaskGroup() as group:
@@ -92,8 +99,9 @@ class SignerService:
 
 
 async def serve(service: SignerService) -> None:
-    """Runs a signer until SIGTERM or SIGINT."""
+    """Runs a signer until SIGTERM or SIGINT; SIGHUP reads the broker's password and certificates again."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
     await service.run()

@@ -9,6 +9,7 @@ The node's reader only appends here; it never waits for the bus.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -120,7 +121,9 @@ Item = (
 
 
 class Worker:
-    """`node_url` is the WebSocket's. Create with `await Worker.load(...)`, then `run()` until cancelled."""
+    """`node_url` is the WebSocket's, `context` gives the TLS in force for it.
+
+    Create with `await Worker.load(...)`, then `run()` until cancelled."""
 
     def __init__(
         self,
@@ -132,11 +135,13 @@ class Worker:
         relay: Relay,
         clock: Callable[[], float],
         *,
+        context: Callable[[], ssl.SSLContext | None] = lambda: None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
     ) -> None:
         self.terms = terms
         self.state = state
         self._node_url = node_url
+        self._context = context
         self._contract = contract
         self._journal = journal
         self._relay = relay
@@ -167,8 +172,8 @@ class Worker:
         self._is_losing = True
         self._items.put_nowait(LinkDown(code, reason))
 
-    def link_failed(self, attempts: int, reason: str) -> None:
-        self._items.put_nowait(LinkFailed(attempts, reason))
+    def link_failed(self, attempts: int, reason: str, code: Code) -> None:
+        self._items.put_nowait(LinkFailed(attempts, reason, code))
 
     def line_grew(self) -> None:
         self._items.put_nowait(LineGrew())
@@ -387,7 +392,7 @@ class Worker:
             raise NodeUnavailable("the channel exists and the journal holds nothing to come back to it with")
         self._presented = "" if resume is None or resume.fsm_id is None else fingerprint(resume.fsm_id)
         query = self._codec.query(self.terms, resume)
-        return Address(self._node_url, query), resume is not None
+        return Address(self._node_url, query, self._context()), resume is not None
 
     async def _resume(self) -> Resume | None:
         record = await self._journal.load(self.terms.name)

@@ -106,9 +106,10 @@ class Connection:
             return self._live.user
         return _user_of(URL(self._urls[self._host % len(self._urls)]))
 
-    def replace_urls(self, urls: str | Sequence[str]) -> None:
-        """Takes new addresses or passwords. They count from the next connect on."""
+    def replace_urls(self, urls: str | Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
+        """Takes new addresses, passwords or certificates. They count from the next connect on."""
         self._urls = [urls] if isinstance(urls, str) else list(urls)
+        self._ssl_context = ssl_context
         self._host = 0
 
     async def __aenter__(self) -> Self:
@@ -250,7 +251,8 @@ class Connection:
         except TimeoutError as error:
             raise BrokerUnavailable(f"no connection to the broker within {self.call_seconds:g} s") from error
         if self._live is None:
-            raise BrokerRefused(str(self._refused)) from self._refused
+            refused = self._refused or BrokerRefused()
+            raise type(refused)(str(refused)) from refused
         return self._live
 
     async def amqp_channel(self, *, confirms: bool = True) -> AmqpChannel:

@@ -3,12 +3,11 @@
 The one place of this room that says which failures are worth repeating. Facts: pitfalls.md rows 8 and 9, and
 the reply codes of AMQP 0-9-1 (403 access refused, 404 not found, 405 locked, 406 precondition, 530 not allowed).
 
-    fatal       wrong credentials, no such vhost, no right, a queue declared otherwise, a certificate not trusted
+    fatal       wrong credentials, no such vhost, no right, a queue declared otherwise, TLS refused by either side
     transient   everything else: no route, a broker that stops or starts, a queue that is not there (yet)
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -16,7 +15,8 @@ import aiormq.exceptions
 import pamqp.exceptions
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from bridge.errors import BrokerRefused, BrokerUnavailable
+from bridge.errors import BrokerRefused, BrokerUnavailable, BrokerUntrusted
+from bridge.tls import explain
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 8.0
@@ -27,7 +27,6 @@ _FATAL = (
     aiormq.exceptions.ConnectionNotAllowed,
     aiormq.exceptions.ChannelAccessRefused,
     aiormq.exceptions.ChannelPreconditionFailed,
-    ssl.SSLCertVerificationError,
 )
 
 # RuntimeError is what the library raises for a call on a connection or channel that has just closed.
@@ -42,6 +41,8 @@ _TRANSIENT = (
 
 def translate(error: BaseException, what: str) -> BrokerUnavailable:
     """The bridge's error for one of the library's. `what` is the act that failed, as a sentence's subject."""
+    if (reason := explain(error)) is not None:
+        return BrokerUntrusted(f"{what}: {reason}")
     fatal = isinstance(error, _FATAL) or isinstance(error.__cause__, _FATAL)
     kind = BrokerRefused if fatal else BrokerUnavailable
     return kind(f"{what}: {describe(error)}")

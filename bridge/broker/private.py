@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote
@@ -48,8 +49,44 @@ raft.wal_max_size_bytes = 33554432
 """
 
 
+_TLS_CONFIGURATION = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {authorities}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = {demands}
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+"""
+
+
 _WITH_ALL_FILES = ("/bin/sh", "-c", 'ulimit -n "$(ulimit -Hn)"; exec "$@"', "sh")
 """A quorum queue keeps files open: at the usual soft limit of 1,024 some hundred queues stop a broker (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsListener:
+    """A second listener, with TLS, which knows users by their certificate's common name too. Files in PEM."""
+
+    authorities: Path
+    """Whose client certificates count."""
+    certificate: Path
+    key: Path
+    demands_certificate: bool = False
+    versions: tuple[str, ...] = ("tlsv1.3", "tlsv1.2")
+
+    def configuration(self, port: int) -> str:
+        lines = _TLS_CONFIGURATION.format(
+            port=port,
+            authorities=self.authorities,
+            certificate=self.certificate,
+            key=self.key,
+            demands=str(self.demands_certificate).lower(),
+        )
+        versions = (f"ssl_options.versions.{number} = {name}\n" for number, name in enumerate(self.versions, 1))
+        return lines + "".join(versions)
 
 
 class BrokerStartFailed(Exception):
@@ -73,13 +110,15 @@ class PrivateBroker:
         directory: Path | None = None,
         passwords: Mapping[str, str] | None = None,
         program: Program | None = None,
+        tls: TlsListener | None = None,
     ) -> None:
         self._definitions = dict(definitions or {})
         self._passwords = {**(passwords or {}), ADMIN: secrets.token_urlsafe(18)}
         self._given = directory
         self._directory = directory
         self._program = program
-        self._port, self._dist_port, self._epmd_port = 0, 0, 0
+        self._tls = tls
+        self._port, self._tls_port, self._dist_port, self._epmd_port = 0, 0, 0, 0
         self._processes: list[subprocess.Popen[bytes]] = []
         self._claim: IO[str] | None = None
 
@@ -89,9 +128,21 @@ class PrivateBroker:
         return self._port
 
     @property
+    def tls_port(self) -> int:
+        """The same with TLS, on `localhost`; 0 without."""
+        return self._tls_port if self._tls is not None else 0
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process groups: `epmd` and the server."""
         return tuple(process.pid for process in self._processes)
+
+    def tls_url(self, user: str, *, with_password: bool = True) -> str:
+        """The AMQP URL for one user over TLS; without a password: for one who shows a certificate."""
+        if not with_password:
+            return f"amqps://{quote(user, safe='')}@localhost:{self._tls_port}/?auth=EXTERNAL"
+        password = quote(self._passwords[user], safe="")
+        return f"amqps://{quote(user, safe='')}:{password}@localhost:{self._tls_port}/"
 
     def url(self, user: str = ADMIN, *, vhost: str = "/") -> str:
         """The AMQP URL for one user. A secret."""
@@ -182,12 +233,14 @@ class PrivateBroker:
         directory = self._directory.absolute()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._port == 0:
-            self._port, self._dist_port, self._epmd_port = _free_ports(3)
+            self._port, self._tls_port, self._dist_port, self._epmd_port = _free_ports(4)
         (directory / "definitions.json").write_text(json.dumps(self._with_admin()), encoding="utf-8")
-        (directory / "enabled_plugins").write_text("[].\n", encoding="utf-8")
-        (directory / "rabbitmq.conf").write_text(
-            _CONFIGURATION.format(port=self._port, definitions=directory / "definitions.json"), encoding="utf-8"
-        )
+        plugins = "" if self._tls is None else "rabbitmq_auth_mechanism_ssl"
+        (directory / "enabled_plugins").write_text(f"[{plugins}].\n", encoding="utf-8")
+        configuration = _CONFIGURATION.format(port=self._port, definitions=directory / "definitions.json")
+        if self._tls is not None:
+            configuration += self._tls.configuration(self._tls_port)
+        (directory / "rabbitmq.conf").write_text(configuration, encoding="utf-8")
         return directory
 
     def _with_admin(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Never do here: delete or change what exists. What differs is reported; the repai
 """
 
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -228,12 +229,14 @@ def reader(
     )
 
 
-async def apply(url: str, topology: Topology, *, call_seconds: float = CALL_SECONDS) -> None:
+async def apply(
+    url: str, topology: Topology, *, ssl_context: ssl.SSLContext | None = None, call_seconds: float = CALL_SECONDS
+) -> None:
     """Creates what is missing. May be called twice.
 
     Raises `BrokerRefused` when something exists and differs, or the user has no right to create it.
     """
-    async with Connection(url, "topology", call_seconds=call_seconds) as connection:
+    async with Connection(url, "topology", ssl_context=ssl_context, call_seconds=call_seconds) as connection:
         await declare(connection, topology)
 
 

@@ -173,7 +173,7 @@ def _mark_down(turn: Turn, was: Attachment, down: LinkDown) -> Turn:
 def link_failed(turn: Turn, failed: LinkFailed) -> Turn:
     since = turn.state.down_since if turn.state.down_since is not None else turn.now
     turn = turn.set(down_since=since, failed_attaches=max(turn.state.failed_attaches, failed.attempts), refusals=0)
-    turn = turn.publish("link", "unreachable", attempts=failed.attempts, sentence=failed.reason)
+    turn = turn.publish("link", "unreachable", attempts=failed.attempts, sentence=failed.reason, code=failed.code.value)
     return _alarm_when_long(turn)
 
 

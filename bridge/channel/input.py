@@ -10,6 +10,7 @@ from bridge.channel.command import Command, Query, Resolve
 from bridge.channel.identifier import Account, ApprovalRequestId, ChannelId, FsmId, RequestId, SignRequestId
 from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
+from bridge.errors import Code
 
 # --- from the node -------------------------------------------------------------------------------------
 
@@ -207,6 +208,7 @@ class LinkFailed:
 
     attempts: int
     reason: str
+    code: Code = Code.CONNECTION_LOST
 
 
 @dataclass(frozen=True, slots=True)

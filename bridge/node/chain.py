@@ -14,7 +14,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.channel.identifier import Account, ChannelId
-from bridge.errors import NodeUnavailable
+from bridge.errors import NodeUnavailable, NodeUntrusted
+from bridge.tls import explain
 
 CALL_SECONDS = 5.0
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -65,12 +66,19 @@ class Chain:
     """`url` is `https://host:port`, verified, or `http://…` where the configuration allows it."""
 
     def __init__(
-        self, url: str, *, call_seconds: float = CALL_SECONDS, max_answer_bytes: int = MAX_ANSWER_BYTES
+        self,
+        url: str,
+        *,
+        context: ssl.SSLContext | None = None,
+        call_seconds: float = CALL_SECONDS,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
+        """`context` None: the system's authorities."""
         self._call_seconds = call_seconds
         self._max_answer_bytes = max_answer_bytes
         # No proxy and no password from the environment: what a node is asked shows who has channels there.
-        self._client = httpx.AsyncClient(base_url=url, timeout=call_seconds, trust_env=False, verify=authorities())
+        verify = context or authorities()
+        self._client = httpx.AsyncClient(base_url=url, timeout=call_seconds, trust_env=False, verify=verify)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,7 +133,10 @@ class Chain:
         try:
             async with asyncio.timeout(self._call_seconds):
                 status, body = await self._fetch(path)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # An alert that comes after the handshake passes the library as the bare error of the socket.
+            if (reason := explain(error)) is not None:
+                raise NodeUntrusted(f"{path}: {reason}") from error
             raise NodeUnavailable(f"{path}: {type(error).__name__}") from error
         if status == NOT_FOUND:
             return None

@@ -8,12 +8,15 @@ below INFO, where it prints addresses and whole frames. Facts: pitfalls.md rows 
 import asyncio
 import logging
 import ssl
+from functools import partial
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from bridge.errors import NodeUnavailable
+from bridge.errors import NodeUnavailable, NodeUntrusted
+from bridge.tls import explain
 
 HANDSHAKES = 10
 """At once per node, all links of the process together: more than that a node is slow to answer."""
@@ -40,19 +43,43 @@ class _Connect(connect):
         return exc
 
 
+class _Socket(ClientConnection):
+    """Tells how its transport ended: with TLS 1.3 a certificate can be refused after our side of the handshake."""
+
+    def __init__(self, ends: list[Exception], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ends = ends
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._ends.append(exc)
+        super().connection_lost(exc)
+
+
 async def open_socket(
-    uri: str, *, max_frame_bytes: int, opening: float, closing: float, ping: float, pong: float
+    uri: str,
+    *,
+    context: ssl.SSLContext | None = None,
+    max_frame_bytes: int,
+    opening: float,
+    closing: float,
+    ping: float,
+    pong: float,
 ) -> ClientConnection:
     """A socket that pings by itself. Times in seconds. Raises NodeUnavailable with a text without the query.
 
     Flow control is off: the reader only hands frames over, and a library that stops reading when nobody takes
-    them closes its own socket at the pong deadline. A `wss` address is verified against the system's authorities.
+    them closes its own socket at the pong deadline. A `wss` address is verified by `context`, else against the
+    system's authorities.
     """
     node = _host_and_port(uri)
+    ends: list[Exception] = []
     async with _slot(node):
         try:
             return await _Connect(
                 uri,
+                ssl=_context_for(uri, context),
+                create_connection=cast("type[ClientConnection]", partial(_Socket, ends)),
                 compression=None,
                 proxy=None,
                 user_agent_header=None,
@@ -66,7 +93,15 @@ async def open_socket(
             )
         except (OSError, TimeoutError, WebSocketException) as error:
             # Not chained: the library's text repeats the address.
+            reasons = map(explain, (error, *ends))
+            if (reason := next(filter(None, reasons), None)) is not None:
+                raise NodeUntrusted(f"{node}: {reason}") from None
             raise NodeUnavailable(f"{node}: {_kind(error)}") from None
+
+
+def _context_for(uri: str, context: ssl.SSLContext | None) -> ssl.SSLContext | Literal[True] | None:
+    """The library takes one for `wss` only; True: one of its own, which verifies by the system's authorities."""
+    return (context or True) if urlsplit(uri).scheme == "wss" else None
 
 
 def _host_and_port(uri: str) -> str:
@@ -85,7 +120,5 @@ def _kind(error: Exception) -> str:
     match error:
         case InvalidStatus():
             return f"HTTP {error.response.status_code}"
-        case ssl.SSLCertVerificationError():
-            return f"certificate refused, {error.verify_message}"
         case _:
             return type(error).__name__

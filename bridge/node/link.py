@@ -12,6 +12,7 @@ Never do here: decode a frame, decide about a channel, log an address (it holds 
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from bridge.errors import NodeUnavailable
+from bridge.errors import Code, NodeUnavailable
 from bridge.node.handshake import open_socket
 from bridge.node.pace import Pace
 from bridge.wire.mask import mask
@@ -39,6 +40,8 @@ class Address:
 
     url: str
     query: Mapping[str, str] = field(repr=False)
+    context: ssl.SSLContext | None = field(default=None, repr=False)
+    """Of a `wss` address; None: the system's authorities."""
 
     @property
     def uri(self) -> str:
@@ -61,7 +64,7 @@ class Listener(Protocol):
         """The close code the node gave or confirmed: then it knows of the end. 1006: it may not yet."""
         ...
 
-    def link_failed(self, attempts: int, reason: str) -> None:
+    def link_failed(self, attempts: int, reason: str, code: Code) -> None:
         """No socket. Told at the first try of an outage and at each doubling: enough to see, too little to flood."""
         ...
 
@@ -162,7 +165,7 @@ class Link:
     def _tell_failure(self, error: NodeUnavailable) -> None:
         self._failures += 1
         if self._failures.bit_count() == 1:
-            self._listener.link_failed(self._failures, str(error))
+            self._listener.link_failed(self._failures, str(error), error.code)
 
     async def _open(self) -> tuple[ClientConnection, bool] | None:
         """None if meanwhile no link is wanted any more."""
@@ -172,6 +175,7 @@ class Link:
         timing = self._timing
         socket = await open_socket(
             address.uri,
+            context=address.context,
             max_frame_bytes=self._max_frame_bytes,
             opening=timing.opening,
             closing=timing.closing,

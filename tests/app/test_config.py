@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.app.config import load, load_signer, masked, plain_connections, terms
+from bridge.app.config import load, load_client, load_signer, masked, plain_connections, terms
 from bridge.app.settings import Channel, Config, Limits
 from bridge.channel.terms import Dialect, Policy, Role, SigningForm, Terms
 from bridge.errors import Code, ConfigInvalid, Finding, TlsRequired
@@ -698,3 +698,61 @@ def test_policy_without_a_key_and_keys_open_to_others_are_findings(tmp_path: Pat
         load_signer(path, {})
     assert _paths(caught.value.findings) == ["keys"]
     assert "mode 0644" in caught.value.findings[0].found
+
+
+# --- TLS --------------------------------------------------------------------------------------------------
+
+
+def test_files_of_tls_are_tried_at_the_start(write: Write, tmp_path: Path) -> None:
+    """Better now than at the first reconnect, at night; all of them at once, broker and nodes."""
+    missing = str(tmp_path / "missing.pem")
+    path = write(nodes={"main": _node(tls={"ca_file": missing})}, broker={"tls": {"ca_file": missing}})
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path, {"AMQP_URL": "amqps://rabbit.example"})
+    assert {finding.path for finding in caught.value.findings} == {"broker.tls", "nodes.main.tls"}
+
+
+@pytest.mark.parametrize(
+    ("url", "paths"),
+    [
+        ("amqps://bridge@rabbit.example/?auth=EXTERNAL", {"broker.tls.certificate_file"}),
+        ("amqps://rabbit.example/?auth=external", {"broker.tls.certificate_file", "broker.url"}),
+        ("amqp://bridge@localhost/?auth=EXTERNAL", {"broker.tls.certificate_file", "broker.url"}),
+        ("amqps://bridge@rabbit.example/?cafile=ca.pem", {"broker.url"}),
+    ],
+)
+def test_a_user_known_by_a_certificate_needs_one(write: Write, url: str, paths: set[str]) -> None:
+    """Otherwise the broker would be asked without one and answer with a riddle."""
+    with pytest.raises(ConfigInvalid) as caught:
+        load(write(), {"AMQP_URL": url})
+    assert {finding.path for finding in caught.value.findings} == paths
+
+
+@pytest.mark.parametrize("url", ["ws://user:s3cret@localhost:3014/channel", "ws://:s3cret@localhost:3014/channel"])
+def test_a_nodes_url_with_a_password_is_refused_and_not_shown(write: Write, url: str) -> None:
+    """The address of a node is shown in logs and by `config show`: it must hold no secret."""
+    with pytest.raises(ConfigInvalid) as caught:
+        load(write(nodes={"main": _node(url=url)}), {"AMQP_URL": "amqp://localhost"})
+    assert [finding.path for finding in caught.value.findings] == ["nodes.main.url"]
+    assert "s3cret" not in str(caught.value.findings)
+
+
+def test_commands_of_the_bus_keep_the_rules_of_the_services() -> None:
+    """A client's password is worth as much as the bridge's."""
+    assert load_client(None, {"AMQP_URL": "amqp://localhost"}).read_urls() == ["amqp://localhost"]
+    assert load_client("amqp://shop@localhost", {"AMQP_URL": "amqp://x"}).read_urls() == ["amqp://shop@localhost"]
+    with pytest.raises(TlsRequired):
+        load_client("amqp://rabbit.example", {})
+    allowed = {"CHANNEL_BRIDGE_BROKER__PLAIN_HOSTS": '["rabbit.example"]'}
+    assert load_client("amqp://rabbit.example", allowed).read_urls()
+    with pytest.raises(ConfigInvalid) as caught:
+        load_client(None, {})
+    assert [finding.path for finding in caught.value.findings] == ["broker"]
+
+
+def test_a_password_among_the_arguments_is_refused() -> None:
+    """Everybody on the machine reads the arguments of every process."""
+    with pytest.raises(ConfigInvalid) as caught:
+        load_client("amqp://shop:s3cret@localhost", {})
+    assert [finding.path for finding in caught.value.findings] == ["--url"]
+    assert "s3cret" not in str(caught.value.findings)

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 
+from bridge.app.access import Access
 from bridge.app.bus import Delivery, Publishes
 from bridge.app.clock import SteadyClock
+from bridge.app.settings import Broker
 from bridge.app.signer import SignerService
 from bridge.channel.identifier import Account, ChannelName
 from bridge.channel.request import Tag
@@ -41,7 +43,7 @@ class MoodySigner(SignerService):
     mood = Mood.GOOD
 
     def __init__(self, prefix: str, signer: Signer, urls: list[str]) -> None:
-        super().__init__(prefix, signer, urls)
+        super().__init__(prefix, signer, Access(Broker(url=urls)))
         self._earlier: dict[str, SignReplyBody] = {}
         self._late: set[asyncio.Task[None]] = set()
         self.moods: dict[Mood, int] = dict.fromkeys(Mood, 0)

@@ -11,6 +11,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from bridge.errors import Code
 from bridge.node.link import Address, Link, Timing
 
 SECRET = "ba_SecretOfTheNodeSecretOfTheNodeSecretOfTheNode000"
@@ -93,8 +94,8 @@ class Ear:
     def link_down(self, code: int, reason: str) -> None:
         self.told.put_nowait(("down", code, reason))
 
-    def link_failed(self, attempts: int, reason: str) -> None:
-        self.told.put_nowait(("failed", attempts, reason))
+    def link_failed(self, attempts: int, reason: str, code: Code) -> None:
+        self.told.put_nowait(("failed", attempts, reason, code))
 
     async def next(self) -> Told:
         async with asyncio.timeout(10):

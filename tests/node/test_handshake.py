@@ -37,7 +37,7 @@ async def test_a_node_that_is_not_proven_to_be_itself_gets_nothing(
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     async with run_node(context=context) as node:
-        with pytest.raises(NodeUnavailable, match=rf"127.0.0.1:{node.port}: certificate refused, ") as caught:
+        with pytest.raises(NodeUnavailable, match=rf"127.0.0.1:{node.port}: its certificate is ") as caught:
             await open_(f"wss://127.0.0.1:{node.port}/channel?fsm_id={SECRET}")
         assert node.paths == []
         assert SECRET not in str(caught.value)

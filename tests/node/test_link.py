@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from bridge.errors import JournalUnavailable, NodeUnavailable
+from bridge.errors import Code, JournalUnavailable, NodeUnavailable
 from bridge.node.handshake import HANDSHAKES
 from bridge.node.link import Address, Link, Timing
 from tests.node.server import QUICK, SECRET, Ear, Node, always, run_node, running
@@ -55,7 +55,7 @@ async def test_the_address_is_asked_for_at_each_try() -> None:
     async with run_node() as node:
         node.answer = refuse_first
         async with running(Link(address, ear := Ear(), timing=SLOW)):
-            assert await ear.next() == ("failed", 1, f"127.0.0.1:{node.port}: HTTP 503")
+            assert await ear.next() == ("failed", 1, f"127.0.0.1:{node.port}: HTTP 503", Code.CONNECTION_LOST)
             assert await ear.next() == ("up", True)
             await node.socket.close()
             assert (await ear.next())[0] == "down"
@@ -143,13 +143,13 @@ async def test_it_waits_for_a_node_that_is_not_there() -> None:
     async with running(Link(always(f"ws://127.0.0.1:{port}/channel"), ear := Ear(), timing=SLOW)):
         told = [await ear.next() for _ in range(4)]
         reason = f"127.0.0.1:{port}: ConnectionRefusedError"
-        assert told == [("failed", number, reason) for number in (1, 2, 4, 8)]
+        assert told == [("failed", number, reason, Code.CONNECTION_LOST) for number in (1, 2, 4, 8)]
         async with run_node(port):
             while (word := (await ear.next())[0]) == "failed":
                 pass
             assert word == "up"
         assert (await ear.next())[0] == "down"
-        assert await ear.next() == ("failed", 1, reason)
+        assert await ear.next() == ("failed", 1, reason, Code.CONNECTION_LOST)
 
 
 @pytest.mark.parametrize(("short_life", "growth"), [(1000.0, 2), (0.0, 1)])
@@ -434,7 +434,7 @@ async def test_a_failure_names_the_node_and_not_the_address() -> None:
     """This text becomes an event that others read."""
     url = "ws://user:password@127.0.0.1:1/channel"
     async with running(Link(always(url, {"existing_fsm_id": SECRET}), ear := Ear(), timing=QUICK)):
-        assert await ear.next() == ("failed", 1, "127.0.0.1:1: ConnectionRefusedError")
+        assert await ear.next() == ("failed", 1, "127.0.0.1:1: ConnectionRefusedError", Code.CONNECTION_LOST)
 
 
 def test_default_times_keep_a_node_from_closing() -> None:

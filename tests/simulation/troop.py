@@ -10,7 +10,9 @@ from contextvars import Context
 from random import Random
 from typing import Any
 
+from bridge.app.access import Access
 from bridge.app.service import Service
+from bridge.app.settings import Broker
 from bridge.app.signer import SignerService
 from bridge.sim.broker import MemoryBroker
 from tests.simulation import cast as casting
@@ -78,7 +80,7 @@ class Troop:
         if name in self._plan.signers:
             signer = casting.signer(self._cast.roles(name), self._now)
             spoilt = MischievousBus(bus, self._trouble)
-            return SignerService(self._cast.prefix(name), signer, [], self._now, bus=spoilt)
+            return SignerService(self._cast.prefix(name), signer, Access(Broker()), self._now, bus=spoilt)
         service = self.services[name] = Service(self._cast.config(name), self._now, bus=bus)
         return service
 

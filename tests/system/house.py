@@ -17,11 +17,13 @@ from typing import Any, TypeVar
 
 from nacl.signing import SigningKey
 
+from bridge.app.access import Access
 from bridge.app.busclient import FINAL, BusClient, user_of
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config
 from bridge.app.deployment import plan
 from bridge.app.service import Service
+from bridge.app.settings import Broker
 from bridge.app.signer import SignerService
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
@@ -334,7 +336,7 @@ async def _signers(made: House) -> AsyncIterator[None]:
         acknowledge_outflow=True,
     )
     signer = Signer(keys, dict.fromkeys(keys, everything), SteadyClock())
-    service = SignerService(made.prefix, signer, [made.url])
+    service = SignerService(made.prefix, signer, Access(Broker(url=made.url)))
     task = asyncio.create_task(service.run(), name="signers")
     await service.ready.wait()
     try:
