@@ -1,6 +1,7 @@
 """A quick share of `make faults`: the same programs with real processes, a few kills, a few effects, a few points."""
 
 import asyncio
+import signal
 import sqlite3
 from contextlib import closing
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from bridge.journal.seal import Seal
 from tests.faults import fsync
 from tests.faults.__main__ import PARTS, Ended, Part, run, sum_up
 from tests.faults.ahead import Ahead
+from tests.faults.journal_home import home
 from tests.faults.kills import Load, strike
 from tests.faults.proxy import Crossing
 from tests.faults.split import Direction, Piece
@@ -40,6 +42,18 @@ async def test_a_drawn_crossing_may_be_the_last_thing_that_happens(amqp_url: str
     done = await lane(amqp_url, tmp_path, draws=3, seed=11, is_short=True)
     assert done.violations == []
     assert done.actions.total() >= 3
+
+
+async def test_secrets_are_read_again_on_a_signal_and_payments_go_on(amqp_url: str, tmp_path: Path) -> None:
+    """SIGHUP ends a process that does not ask for it."""
+    async with home(amqp_url, tmp_path) as made:
+        bridge = await (await made.start()).ready()
+        await made.opened()
+        bridge.signal(signal.SIGHUP)
+        await bridge.until_told("secrets_reloaded")
+        await made.paid(await made.pay(1))
+        assert bridge.process.returncode is None, bridge.log
+        await made.quiet()
 
 
 @pytest.fixture
