@@ -167,10 +167,12 @@ class FrameError(BridgeError):
 
     code = Code.PROTOCOL_VIOLATION
 
-    def __init__(self, reason: str, excerpt: str) -> None:
+    def __init__(self, reason: str, excerpt: str, tag: str | None = None) -> None:
+        """`tag`: the frame asks for this signature, and only what it wants signed cannot be read."""
         super().__init__(reason)
         self.reason = reason
         self.excerpt = excerpt
+        self.tag = tag
 
 
 class EncodingError(BridgeError):

@@ -45,14 +45,14 @@ from bridge.channel.state import Stage, State
 from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Terms
 from bridge.channel.wake import next_wake
-from bridge.errors import Code, FrameError, NodeUnavailable, Outcome
+from bridge.errors import Code, NodeUnavailable, Outcome
 from bridge.journal.journal import Journal
 from bridge.journal.record import InboxRow
 from bridge.node.link import MAX_FRAME_BYTES, Address, Link
 from bridge.wire.body import ApprovalBody, SignReplyBody
 from bridge.wire.codec import codec_for
 from bridge.wire.dialect import Resume
-from bridge.wire.verdict import assess
+from bridge.wire.verdict import assess, read_input
 
 log = logging.getLogger(__name__)
 
@@ -309,11 +309,10 @@ class Worker:
             await self._decide(CommandDue(command, row.author, row.body_hash), began=row.command_id)
 
     def _decode(self, text: str | bytes) -> Input:
-        try:
-            return self._codec.decode(text)
-        except FrameError as error:
-            log.warning("frame_rejected", extra={"channel": self.terms.name, "reason": error.reason})
-            return FrameRejected(reason=error.reason, raw=error.excerpt)
+        decoded = read_input(self._codec, self.terms, text)
+        if isinstance(decoded, FrameRejected):
+            log.warning("frame_rejected", extra={"channel": self.terms.name, "reason": decoded.reason})
+        return decoded
 
     async def _judge(self, replied: Replied) -> None:
         """A reply to the open request is checked; any other is only told that it is not open."""

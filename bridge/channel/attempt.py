@@ -21,18 +21,28 @@ from bridge.channel.input import (
     SignReplied,
     SignRequested,
 )
-from bridge.channel.operation import PATIENCE_SECONDS, abandon, deny, doubt, end_unknown, fail, never_delivered, succeed
+from bridge.channel.operation import (
+    PATIENCE_SECONDS,
+    abandon,
+    deny,
+    doubt,
+    end_unknown,
+    fail,
+    never_delivered,
+    sent_meta,
+    succeed,
+)
 from bridge.channel.policy import deny_forward
 from bridge.channel.request import Refuse, Tag
 from bridge.channel.signature import (
     BUSY,
     DECLINED,
     MAX_BAD_REPLIES,
-    NOT_ALLOWED,
     close_request,
     count_bad_reply,
     forward,
     open_request,
+    refuse_mismatch,
     refuse_node,
 )
 from bridge.channel.state import OpenRequest, Operation, Purpose, Stage
@@ -63,20 +73,39 @@ def is_own(operation: Operation | None, tag: Tag) -> bool:
 def request_signature(turn: Turn, requested: SignRequested) -> Turn:
     """The node wants our signature for one of our own commands: only for the one just triggered."""
     operation = turn.operation
-    if operation is None or not is_own(operation, requested.tag) or operation.stage is not Stage.SENT:
-        turn = turn.publish("sign", "unexpected", raw=requested.raw, tag=requested.tag.value)
-        if operation is not None and operation.stage in NO_SIGNATURE:
-            turn = void(close_request(turn, "withdrawn", reason="another sign request came"), operation)
-        return refuse_node(turn, requested.tag, BUSY)
-    mismatch = check_frame(turn.state, requested.tag, requested.transaction) or check_command(
-        turn.terms, turn.state, operation.command, requested.transaction, requested.updates
+    if operation is None or not _is_awaited(operation, requested.tag):
+        return _refuse_unexpected(turn, requested.tag, requested.raw)
+    mismatch = check_frame(turn.terms, turn.state, requested) or check_command(
+        turn.terms, turn.state, operation.command, requested.transaction, requested.updates, sent_meta(turn, operation)
     )
     if mismatch is not None:
-        turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
-        turn = refuse_node(turn, requested.tag, NOT_ALLOWED)
-        return fail(turn, Code.SIGN_REQUEST_MISMATCH, f"the node asks to sign something else: {mismatch}")
+        return _refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
     turn = turn.set_operation(stage=Stage.AWAITING_SIGN, since=turn.now, transaction=requested.transaction)
     return open_request(turn, requested.tag, requested.transaction, requested.updates, "command")
+
+
+def _is_awaited(operation: Operation, tag: Tag) -> bool:
+    return is_own(operation, tag) and operation.stage is Stage.SENT
+
+
+def _refuse_unexpected(turn: Turn, tag: Tag, raw: str) -> Turn:
+    operation = turn.operation
+    turn = turn.publish("sign", "unexpected", raw=raw, tag=tag.value)
+    if operation is not None and operation.stage in NO_SIGNATURE:
+        turn = void(close_request(turn, "withdrawn", reason="another sign request came"), operation)
+    return refuse_node(turn, tag, BUSY)
+
+
+def _refuse_mismatch(turn: Turn, tag: Tag, raw: str, mismatch: str) -> Turn:
+    turn = refuse_mismatch(turn, tag, raw, mismatch)
+    return fail(turn, Code.SIGN_REQUEST_MISMATCH, f"the node asks to sign something else: {mismatch}")
+
+
+def refuse_unreadable(turn: Turn, tag: Tag, raw: str, sentence: str) -> Turn:
+    """The node waits for a signature under what nobody can read."""
+    if turn.operation is None or not _is_awaited(turn.operation, tag):
+        return _refuse_unexpected(turn, tag, raw)
+    return _refuse_mismatch(turn, tag, raw, sentence)
 
 
 def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
@@ -98,7 +127,9 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
             if opened.bad_replies + 1 < MAX_BAD_REPLIES:
                 return turn
             turn = refuse_node(close_request(turn, "misbehaved"), opened.tag, DECLINED)
-            return fail(turn, Code.SIGNER_MISBEHAVED, f"{MAX_BAD_REPLIES} replies failed the checks")
+            unsupported = bad.code is Code.UNSUPPORTED_SIGNATURE
+            code = Code.UNSUPPORTED_SIGNATURE if unsupported else Code.SIGNER_MISBEHAVED
+            return fail(turn, code, f"{MAX_BAD_REPLIES} replies failed the checks: the last by {bad.reason}")
         case _:
             assert_never(replied.verdict)
 

@@ -1,13 +1,15 @@
 """Is this the transaction that was asked for? The checks before anybody is asked to sign (G4).
 
 Each function answers with a sentence when something differs, else None. Whoever calls refuses the request.
-Source: guarantees.md 5.1. How many signatures there are is checked here; that the peer's one verifies is not.
+Source: guarantees.md 5.1. Whose a signature is was worked out by `wire.verdict.identify`, where bytes are known.
 """
 
 from collections.abc import Callable
 from typing import assert_never
 
+from bridge.channel.close import check_close
 from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
+from bridge.channel.input import SignRequested
 from bridge.channel.request import Tag
 from bridge.channel.state import State
 from bridge.channel.terms import Role, Terms
@@ -51,21 +53,43 @@ def _first(*findings: str | None) -> str | None:
     return next((finding for finding in findings if finding is not None), None)
 
 
-def check_frame(state: State, tag: Tag, transaction: Transaction) -> str | None:
-    """What holds for every sign request: kind, channel, round, and how many signatures it may have."""
-    expected = 1 if (tag.is_acknowledgement or tag is Tag.RESPONDER_SIGN) and transaction.wrapped else 0
+def check_frame(terms: Terms, state: State, requested: SignRequested) -> str | None:
+    """What holds for every sign request: kind, channel, round, nonce, and who has signed so far."""
+    transaction = requested.transaction
     return _first(
-        _differs("the kind of transaction", transaction.kind, KINDS[tag]),
-        _check_channel(state, transaction),
+        _differs("the kind of transaction", transaction.kind, KINDS[requested.tag]),
+        _check_channel(state, requested),
         _check_round(state, transaction),
-        _differs("the number of signatures", len(transaction.signatures), expected),
+        _check_signatures(terms, requested),
+        "the nonce is 0, as a generalized account's" if transaction.nonce == 0 else None,
+        _check_told(transaction, requested.updates),
     )
 
 
-def _check_channel(state: State, transaction: Transaction) -> str | None:
-    if state.channel_id is None or transaction.channel_id is None:
-        return None
-    return _differs("the channel", transaction.channel_id, state.channel_id)
+def _check_channel(state: State, requested: SignRequested) -> str | None:
+    """The frame, the transaction and what we know name one channel."""
+    named = (requested.transaction.channel_id, requested.channel_id, state.channel_id)
+    known = [channel for channel in named if channel is not None]
+    return _first(*(_differs("the channel", channel, known[-1]) for channel in known))
+
+
+def _check_signatures(terms: Terms, requested: SignRequested) -> str | None:
+    """None yet for who signs first; for who signs second exactly the peer's, valid. A bare transaction has none."""
+    transaction, tag = requested.transaction, requested.tag
+    second = (tag.is_acknowledgement or tag is Tag.RESPONDER_SIGN) and transaction.wrapped
+    expected = (terms.peer,) if second else ()
+    return _first(
+        _differs("the number of signatures", len(transaction.signatures), len(expected)),
+        None if requested.signers == expected else f"its signature is not a valid one of {terms.peer}",
+    )
+
+
+def _check_told(transaction: Transaction, updates: tuple[Update, ...] | None) -> str | None:
+    """What stands beside the transaction must be what it carries itself, and nothing is moved backwards."""
+    if transaction.updates is not None and updates != transaction.updates:
+        return "the updates told are not those in the transaction"
+    negative = [update for update in updates or () if update.amount is not None and update.amount < 0]
+    return f"the amount is {negative[0].amount}" if negative else None
 
 
 def _check_round(state: State, transaction: Transaction) -> str | None:
@@ -84,36 +108,56 @@ def check_opening(terms: Terms, transaction: Transaction) -> str | None:
         _differs("the reserve", transaction.channel_reserve, terms.channel_reserve),
         _differs("the lock period", transaction.lock_period, terms.lock_period),
         _check_fee(terms, transaction, None),
+        _check_ttl(terms, transaction),
     )
 
 
 def _check_fee(terms: Terms, transaction: Transaction, asked: int | None) -> str | None:
+    """What the command asks for is what the node takes; otherwise the node chooses, up to the policy's limit."""
     fee = transaction.fee or 0
-    limit = terms.policy.max_fee if asked is None else max(asked, 0)
-    if fee > max(limit, terms.policy.max_fee):
-        return f"the fee is {fee}, above {limit}"
-    return None
+    if asked is not None and fee != asked:
+        return f"the fee is {fee}, not {asked}"
+    return f"the fee is {fee}, above {terms.policy.max_fee}" if fee > terms.policy.max_fee else None
+
+
+def _check_ttl(terms: Terms, transaction: Transaction) -> str | None:
+    """None, or the configured one; legacy nodes choose their own."""
+    if terms.dialect.is_legacy or transaction.ttl in (None, 0):
+        return None
+    return _differs("the ttl", str(transaction.ttl), terms.opening.get("ttl", "0"))
 
 
 def check_command(
-    terms: Terms, state: State, command: Command, transaction: Transaction, updates: tuple[Update, ...] | None
+    terms: Terms,
+    state: State,
+    command: Command,
+    transaction: Transaction,
+    updates: tuple[Update, ...] | None,
+    meta: tuple[str, ...] = (),
 ) -> str | None:
-    """The transaction does what our command asked for, and nothing else."""
+    """The transaction does what our command asked for, and nothing else. `meta`: the texts sent with it."""
     match command:
         case Transfer():
-            return _check_updates(updates, lambda: _wanted_transfer(command))
+            return _first(_check_updates(updates, lambda: _wanted_transfer(command)), _check_meta(updates, meta))
         case Checkpoint():
-            return _check_updates(updates, lambda: ("OffChainTransfer", 0, terms.own, terms.peer))
+            wanted = ("OffChainTransfer", 0, terms.own, terms.peer)
+            return _first(_check_updates(updates, lambda: wanted), _check_meta(updates, meta))
         case Deposit() | Withdraw():
-            op = "OffChainDeposit" if isinstance(command, Deposit) else "OffChainWithdrawal"
             return _first(
                 _differs("the amount", transaction.amount, command.amount),
                 _differs("the account", transaction.account, terms.own),
                 _check_fee(terms, transaction, command.fee),
-                None if updates is None else _check_updates(updates, lambda: (op, command.amount, None, None)),
+                _check_ttl(terms, transaction),
+                _check_move(transaction, updates),
+                _check_meta(updates, ()),
             )
         case Shutdown():
-            return check_close(terms, state, transaction)
+            return _first(
+                _check_closer(transaction, terms.own),
+                check_close(terms, state, transaction, command.fee),
+                _check_ttl(terms, transaction),
+                _check_nothing_told(updates),
+            )
         case Message():
             return "a message is never signed"
         case _:
@@ -143,30 +187,29 @@ def _check_updates(
     )
 
 
-def check_close(terms: Terms, state: State, transaction: Transaction) -> str | None:
-    """A mutual close pays out the present balances; the fee comes out of them (transactions.md section 7)."""
-    ours, theirs = _finals(terms, transaction)
-    if ours is None or theirs is None:
-        return "the close does not say who gets what"
-    own, peer = _balances(terms, state)
-    if own is None or peer is None:
-        return "the balances to close with are not known"
-    fee = transaction.fee or 0
-    return _first(
-        _check_fee(terms, transaction, None),
-        _differs("the sum of both payments and the fee", ours + theirs + fee, own + peer),
-        None if ours >= own - fee else f"we would get {ours} of {own}",
-    )
+def _check_meta(updates: tuple[Update, ...] | None, sent: tuple[str, ...]) -> str | None:
+    """Exactly the texts we sent, the number of our attempt among them, or none where the node repeats none."""
+    found = tuple(update.data for update in updates or () if update.op == "OffChainMeta")
+    return None if found in ((), sent) else "the update carries other meta texts than were sent"
 
 
-def _finals(terms: Terms, transaction: Transaction) -> tuple[int | None, int | None]:
-    pair = (transaction.initiator_amount, transaction.responder_amount)
-    return pair if terms.role is Role.INITIATOR else (pair[1], pair[0])
+def _check_move(transaction: Transaction, updates: tuple[Update, ...] | None) -> str | None:
+    """A deposit or withdrawal names its amount itself; where the node tells updates too, they say the same."""
+    if updates is None:
+        return None
+    if transaction.kind is Kind.DEPOSIT:
+        return _check_updates(updates, lambda: ("OffChainDeposit", transaction.amount or 0, transaction.account, None))
+    wanted = ("OffChainWithdrawal", transaction.amount or 0, None, transaction.account)
+    return _check_updates(updates, lambda: wanted)
 
 
-def _balances(terms: Terms, state: State) -> tuple[int | None, int | None]:
-    pair = (state.initiator_balance, state.responder_balance)
-    return pair if terms.role is Role.INITIATOR else (pair[1], pair[0])
+def _check_closer(transaction: Transaction, account: str) -> str | None:
+    """Nodes before 0.18 did not name who closes."""
+    return None if transaction.account is None else _differs("the account", transaction.account, account)
+
+
+def _check_nothing_told(updates: tuple[Update, ...] | None) -> str | None:
+    return f"a close holds {len(updates)} operations" if updates else None
 
 
 def moves(terms: Terms, transaction: Transaction, updates: tuple[Update, ...] | None) -> Moves | None:
@@ -205,17 +248,36 @@ def _sum_transfers(terms: Terms, updates: tuple[Update, ...]) -> Moves | None:
     return (total, -total)
 
 
+def check_peer(
+    terms: Terms, state: State, tag: Tag, transaction: Transaction, updates: tuple[Update, ...] | None
+) -> str | None:
+    """Whether a peer's proposal is what its tag says and concerns the two parties only; nothing of policy but fees."""
+    match tag:
+        case Tag.DEPOSIT_ACK | Tag.WITHDRAW_ACK:
+            return _first(
+                _differs("the account", transaction.account, terms.peer),
+                _check_fee(terms, transaction, None),
+                _check_move(transaction, updates),
+            )
+        case Tag.SHUTDOWN_ACK:
+            return _first(
+                _check_closer(transaction, terms.peer),
+                check_close(terms, state, transaction),
+                _check_nothing_told(updates),
+            )
+        case _:
+            unknown = moves(terms, transaction, updates) is None
+            return "the proposal does not say what it does to the balances" if unknown else None
+
+
 def check_proposal(
     terms: Terms, state: State, tag: Tag, transaction: Transaction, updates: tuple[Update, ...] | None
 ) -> str | None:
     """Whether the policy lets a peer's proposal reach a signer (guarantees.md 5.3)."""
     if tag.value not in terms.policy.acknowledge:
         return f"the policy acknowledges no {tag.value}"
-    on_chain = tag in (Tag.DEPOSIT_ACK, Tag.WITHDRAW_ACK)
-    if on_chain and transaction.account != terms.peer:
-        return f"the peer's {tag.value} names {transaction.account} as its account"
     if tag is Tag.SHUTDOWN_ACK:
-        return check_close(terms, state, transaction)
+        return None
     moved = moves(terms, transaction, updates)
     if moved is None:
         return "the proposal does not say what it does to the balances"

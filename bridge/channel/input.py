@@ -38,6 +38,8 @@ class SignRequested(Frame):
     tag: Tag
     transaction: Transaction
     updates: tuple[Update, ...] | None = None
+    signers: tuple[Account | None, ...] = ()
+    """Which party made each of the transaction's signatures, in their order; None: neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,9 +160,13 @@ class Unhandled(Frame):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRejected(Frame):
-    """A text from the node that is no frame. `reason` is for people; `raw` holds its first 1,000 bytes."""
+    """A text from the node that is no frame. `reason` is for people; `raw` holds its first 1,000 bytes.
+
+    `tag`: the node waits for this signature all the same.
+    """
 
     reason: str
+    tag: Tag | None = None
 
 
 NodeInput = (
@@ -249,6 +255,7 @@ class BadReply:
     """A reply that failed the checks of guarantees.md 5.2; the request stays open."""
 
     reason: str
+    code: Code = Code.SIGN_REPLY_INVALID
 
 
 @dataclass(frozen=True, slots=True)

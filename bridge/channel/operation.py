@@ -230,6 +230,14 @@ def _request(turn: Turn, command: Command, request_id: RequestId) -> NodeRequest
             assert_never(command)
 
 
+def sent_meta(turn: Turn, operation: Operation) -> tuple[str, ...]:
+    """The meta texts the present attempt was triggered with."""
+    command, request_id = operation.command, operation.request_id
+    if request_id is None or not isinstance(command, Transfer | Checkpoint):
+        return ()
+    return _meta(turn, command, request_id)
+
+
 def _meta(turn: Turn, command: Transfer | Checkpoint, request_id: RequestId) -> tuple[str, ...]:
     """The caller's texts and the number of our attempt; legacy updates carry none."""
     if turn.terms.dialect.is_legacy:

@@ -8,7 +8,7 @@ node is told no at once. An acknowledgement given late leaves the two sides at d
 from typing import assert_never
 
 from bridge.channel.attempt import shift
-from bridge.channel.check import check_frame, check_opening, moves
+from bridge.channel.check import check_frame, check_opening, check_peer, moves
 from bridge.channel.effect import Abandon
 from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
@@ -18,12 +18,12 @@ from bridge.channel.signature import (
     BUSY,
     DECLINED,
     MAX_BAD_REPLIES,
-    NOT_ALLOWED,
     ask_signer,
     close_request,
     count_bad_reply,
     forward,
     open_request,
+    refuse_mismatch,
     refuse_node,
 )
 from bridge.channel.state import UNSETTLED, OpenRequest, Phase, Settling, Stage, State
@@ -45,12 +45,9 @@ def request_opening(turn: Turn, requested: SignRequested) -> Turn:
         # One signature opens one channel: a second one could lock the coins twice.
         turn = turn.publish("sign", "unexpected", raw=requested.raw, tag=requested.tag.value)
         return refuse_node(turn, requested.tag, BUSY)
-    mismatch = check_frame(turn.state, requested.tag, requested.transaction) or check_opening(
-        turn.terms, requested.transaction
-    )
+    mismatch = check_frame(turn.terms, turn.state, requested) or check_opening(turn.terms, requested.transaction)
     if mismatch is not None:
-        turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
-        return refuse_node(turn, requested.tag, NOT_ALLOWED)
+        return refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
     turn = turn.set(phase=Phase.OPENING)
     return open_request(turn, requested.tag, requested.transaction, requested.updates, "opening")
 
@@ -62,10 +59,12 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
     if _is_outstanding(turn):
         turn = turn.publish("sign", "busy", raw=requested.raw, tag=requested.tag.value)
         return refuse_node(turn, requested.tag, BUSY)
-    mismatch = check_frame(turn.state, requested.tag, requested.transaction)
+    tag, proposed = requested.tag, requested.transaction
+    mismatch = check_frame(turn.terms, turn.state, requested) or check_peer(
+        turn.terms, turn.state, tag, proposed, requested.updates
+    )
     if mismatch is not None:
-        turn = turn.publish("sign", "mismatch", raw=requested.raw, tag=requested.tag.value, sentence=mismatch)
-        return refuse_node(turn, requested.tag, NOT_ALLOWED)
+        return refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
     denied = deny_proposal(turn, requested.tag, requested.transaction, requested.updates)
     if denied is not None:
         turn = turn.publish("sign", "denied", raw=requested.raw, tag=requested.tag.value, sentence=denied)

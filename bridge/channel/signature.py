@@ -139,7 +139,7 @@ def hold(turn: Turn, replied: SignReplied) -> Turn | None:
         return None
     if isinstance(replied.verdict, BadReply):
         return turn.do(
-            RefuseReply(replied.sign_request_id, replied.author, Code.SIGN_REPLY_INVALID, replied.verdict.reason)
+            RefuseReply(replied.sign_request_id, replied.author, replied.verdict.code, replied.verdict.reason)
         )
     if turn.state.held is not None:
         reason = "the request has its answer"
@@ -209,6 +209,12 @@ def refuse_node(turn: Turn, tag: Tag, code: int) -> Turn:
     return turn.tell(lambda request_id: Refuse(request_id, tag, code))
 
 
+def refuse_mismatch(turn: Turn, tag: Tag, raw: str, sentence: str) -> Turn:
+    """It is not what was asked for, or nobody can read it: told, refused, and shown to no signer (5.1)."""
+    turn = turn.publish("sign", "mismatch", raw=raw, tag=tag.value, sentence=sentence)
+    return refuse_node(turn, tag, NOT_ALLOWED)
+
+
 _LAPSE = (
     "this dialect cannot refuse a signature: the request stays open at the node until its timer ends it, "
     "and with it the channel's session"
@@ -251,7 +257,7 @@ def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Tur
 def count_bad_reply(turn: Turn, opened: OpenRequest, replied: SignReplied, bad: BadReply) -> Turn:
     """A reply that failed the checks: told to its signer; the request stays open."""
     count = opened.bad_replies + 1
-    refusal = RefuseReply(opened.sign_request_id, replied.author, Code.SIGN_REPLY_INVALID, bad.reason)
+    refusal = RefuseReply(opened.sign_request_id, replied.author, bad.code, bad.reason)
     return turn.set(open_request=replace(opened, bad_replies=count)).do(refusal)
 
 

@@ -67,7 +67,7 @@ from bridge.channel.input import (
 from bridge.channel.loss import split
 from bridge.channel.operation import advance, is_busy, succeed, take
 from bridge.channel.request import AskBalances
-from bridge.channel.signature import close_request, hold, is_open, refuse_reply, take_held, warn
+from bridge.channel.signature import close_request, hold, is_open, refuse_mismatch, refuse_reply, take_held, warn
 from bridge.channel.state import UNSETTLED, Asked, Attachment, Phase, Purpose, Stage, State
 from bridge.channel.terms import Dialect, Terms
 from bridge.channel.turn import Turn
@@ -113,7 +113,7 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
         case Unhandled(method=method, raw=raw):
             return turn.publish("unhandled", _word(method), raw=raw, method=method)
         case FrameRejected():
-            return reject_frame(turn, input_)
+            return _rejected(turn, input_)
         case TakenOver():
             return attach.take_over(turn)
         case LinkUp():
@@ -176,6 +176,17 @@ def _sign_requested(turn: Turn, requested: SignRequested) -> Turn:
     if requested.tag.is_acknowledgement:
         return proposal.request_acknowledgement(turn, requested)
     return attempt.request_signature(turn, requested)
+
+
+def _rejected(turn: Turn, rejected: FrameRejected) -> Turn:
+    """What is no frame, and still may leave the node waiting for a signature: then it is told no."""
+    was_suspect = turn.state.is_suspect
+    turn = reject_frame(turn, rejected)
+    if rejected.tag is None or was_suspect or turn.state.is_suspect:
+        return turn
+    if rejected.tag.is_opening or rejected.tag.is_acknowledgement:
+        return refuse_mismatch(turn, rejected.tag, rejected.raw, rejected.reason)
+    return attempt.refuse_unreadable(turn, rejected.tag, rejected.raw, rejected.reason)
 
 
 def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:

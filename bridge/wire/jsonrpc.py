@@ -105,7 +105,7 @@ class JsonRpc:
         try:
             return _decode(frame)
         except (ValueError, EncodingError, TransactionError) as error:
-            raise FrameError(f"not a JSON-RPC frame: {describe(error)}", excerpt(frame.raw)) from error
+            raise FrameError(f"not a JSON-RPC frame: {describe(error)}", excerpt(frame.raw), _tag(frame)) from error
 
     def encode(self, request: NodeRequest) -> str:
         method, params = _write(request)
@@ -138,6 +138,13 @@ def _decode(frame: ReadFrame) -> NodeInput:
             return read_unknown("batch", Frame(raw=frame.raw))
         case _:
             raise ValueError("neither a notification nor an answer")
+
+
+def _tag(frame: ReadFrame) -> str | None:
+    """Which signature a frame asks for, however broken the rest of it is."""
+    method = frame.value.get("method") if isinstance(frame.value, dict) else None
+    word = method.removeprefix(_PREFIX + _SIGN) if isinstance(method, str) else ""
+    return word if word != method and word in TAGS else None
 
 
 def _read_notification(frame: _Notification, raw: str) -> NodeInput:

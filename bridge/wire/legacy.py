@@ -71,7 +71,7 @@ class Legacy:
         try:
             return _decode(frame)
         except (ValueError, EncodingError, TransactionError) as error:
-            raise FrameError(f"not a legacy frame: {describe(error)}", excerpt(frame.raw)) from error
+            raise FrameError(f"not a legacy frame: {describe(error)}", excerpt(frame.raw), _tag(frame)) from error
 
     def encode(self, request: NodeRequest) -> str:
         """The request's id is not sent: the dialect has none."""
@@ -171,6 +171,15 @@ def _decode(frame: ReadFrame) -> NodeInput:
             return read_report(action, {} if body.payload is None else body.payload, origin)
         case action, tag:
             return read_unknown(action if tag is None else f"{action}.{tag}", origin)
+
+
+def _tag(frame: ReadFrame) -> str | None:
+    """Which signature a frame asks for, however broken the rest of it is."""
+    match frame.value:
+        case {"action": "sign", "tag": str(tag)} if tag in TAGS:
+            return tag
+        case _:
+            return None
 
 
 def _is_refusal(payload: object) -> bool:

@@ -66,6 +66,12 @@ def is_canonical(signature: bytes) -> bool:
     return len(signature) == SIGNATURE_BYTES and int.from_bytes(signature[32:], "little") < ORDER
 
 
+def is_der(signature: bytes) -> bool:
+    """Written as ECDSA signatures are: two integers in one DER sequence. The form before 0.13, on another curve."""
+    is_sequence = signature[:1] == b"\x30" and signature[1:2] == bytes([max(len(signature) - 2, 0) & 0xFF])
+    return len(signature) != SIGNATURE_BYTES and is_sequence and signature[2:3] == b"\x02"
+
+
 def is_small_order(key: bytes) -> bool:
     """A key (32 bytes) for which anybody can make a signature that verifies."""
     return key[:31] + bytes([key[31] & ~_SIGN_BIT]) in _SMALL_ORDER

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bridge.channel.identifier import Account, ChannelId, TransactionHash
 from bridge.channel.terms import SigningForm
 from bridge.channel.transaction import Kind, Transaction, Update
-from bridge.errors import EncodingError, TransactionError
+from bridge.errors import Code, EncodingError, TransactionError
 from bridge.wire import encoding, rlp
 from bridge.wire.serialization import (
     build,
@@ -22,7 +22,7 @@ from bridge.wire.serialization import (
     write_integer,
     wrong,
 )
-from bridge.wire.signature import blake2b, is_canonical, is_small_order, signing_payload, verify
+from bridge.wire.signature import blake2b, is_canonical, is_der, is_small_order, signing_payload, verify
 
 __all__ = [
     "Signed",
@@ -32,6 +32,7 @@ __all__ = [
     "check_reply",
     "fields",
     "read",
+    "signed_parts",
     "signed_tx_hash",
     "signing_payload",
     "tx_hash",
@@ -183,7 +184,7 @@ def attach(transaction: Transaction, signature: bytes) -> str:
 
     Checks nothing. The same signature attached twice is there once.
     """
-    asked = _parts(transaction)
+    asked = signed_parts(transaction)
     return encoding.encode("tx", wrap((*asked.signatures, signature), asked.inner))
 
 
@@ -193,11 +194,12 @@ def check_reply(
     """The reply in canonical form, if it is the request with exactly the account's signature added.
 
     A request that already bears it is returned as it came: a second one would void it (observed.md). Raises
-    TransactionError with one of these reasons, and EncodingError only for a broken `account`:
-    `encoding` no signed transaction; `tx_changed` another one; `signatures` not exactly one more, or none that could
-    be one; `key` not made by this account for this transaction; `small_order` an account anybody can sign for.
+    TransactionError with one of these reasons, and EncodingError only for a broken `account`: `encoding` no signed
+    transaction; `tx_changed` another one; `signatures` not exactly one more, or none that could be one; `key` not made
+    by this account for this transaction; `small_order` an account anybody can sign for; `unsupported_signature` made
+    with another curve.
     """
-    asked, reply, forms = _parts(request), _read_reply(signed_tx), tuple(forms)
+    asked, reply, forms = signed_parts(request), _read_reply(signed_tx), tuple(forms)
     if reply.inner != asked.inner:
         raise TransactionError("tx_changed", "the reply holds another transaction than the request")
     if is_small_order(encoding.account_key(account)):
@@ -212,7 +214,8 @@ def check_reply(
     return encoding.encode("tx", wrap(reply.signatures, reply.inner))
 
 
-def _parts(transaction: Transaction) -> Signed:
+def signed_parts(transaction: Transaction) -> Signed:
+    """Signatures and inner bytes of what was read; a bare transaction has no signatures."""
     data = encoding.decode(transaction.text, "tx")
     return unwrap(data) if transaction.wrapped else Signed((), data)
 
@@ -235,6 +238,8 @@ def _added(asked: Signed, reply: Signed) -> set[bytes]:
 def _check_signature(
     signature: bytes, inner: bytes, account: Account, network_id: str, forms: tuple[SigningForm, ...]
 ) -> None:
+    if is_der(signature):
+        raise TransactionError(Code.UNSUPPORTED_SIGNATURE, "a signature of another curve: only Ed25519 is understood")
     if not is_canonical(signature):
         raise TransactionError("signatures", "a signature has 64 bytes and an S below the group's order")
     if not verify(signature, inner, account, network_id, forms):

@@ -1,4 +1,4 @@
-"""A signer's reply against the request it answers: the checks before anything goes to the node.
+"""Signatures against the parties of a channel: the peer's before a signer is asked, a signer's before it goes on.
 
 The signature must verify for the expected account over exactly the transaction that was put to him
 (guarantees.md 5.2). A detached signature is joined to the transaction here; a whole signed transaction must
@@ -6,13 +6,17 @@ be the one we would have built.
 """
 
 import base64
+from dataclasses import replace
 
-from bridge.channel.input import BadReply, Declined, Signed
+from bridge.channel.input import BadReply, Declined, FrameRejected, NodeInput, Signed, SignRequested
+from bridge.channel.request import Tag
 from bridge.channel.terms import SigningForm, Terms
 from bridge.channel.transaction import Transaction
-from bridge.errors import EncodingError, TransactionError
+from bridge.errors import Code, EncodingError, FrameError, TransactionError
 from bridge.wire.body import SignReplyBody
+from bridge.wire.dialect import Codec
 from bridge.wire.transaction import attach, check_reply
+from bridge.wire.witness import signature_states
 
 
 def accepted_forms(terms: Terms) -> tuple[SigningForm, ...]:
@@ -20,6 +24,24 @@ def accepted_forms(terms: Terms) -> tuple[SigningForm, ...]:
     if terms.dialect.is_legacy:
         return (terms.signing_form,)
     return (SigningForm.NETWORK_HASH, SigningForm.NETWORK_RAW)
+
+
+def read_input(codec: Codec, terms: Terms, text: str | bytes) -> NodeInput | FrameRejected:
+    """What a text from the node is to this channel. Raises nothing, whatever the text."""
+    try:
+        return identify(terms, codec.decode(text))
+    except FrameError as error:
+        tag = None if error.tag is None else Tag(error.tag)
+        return FrameRejected(reason=error.reason, raw=error.excerpt, tag=tag)
+
+
+def identify(terms: Terms, input_: NodeInput) -> NodeInput:
+    """A sign request with the parties that signed it so far filled in; anything else as it is."""
+    if not isinstance(input_, SignRequested):
+        return input_
+    parties, forms = (terms.initiator, terms.responder), accepted_forms(terms)
+    states = signature_states(input_.transaction, parties, terms.network_id, forms)
+    return replace(input_, signers=tuple(state.signer for state in states))
 
 
 def assess(terms: Terms, request: Transaction, reply: SignReplyBody) -> Signed | Declined | BadReply:
@@ -30,10 +52,17 @@ def assess(terms: Terms, request: Transaction, reply: SignReplyBody) -> Signed |
         signed_tx = reply.signed_tx if reply.signed_tx is not None else _join(request, reply)
         checked = check_reply(request, signed_tx, terms.own, terms.network_id, accepted_forms(terms))
     except TransactionError as error:
-        return BadReply(error.reason)
+        return _bad(error)
     except EncodingError:
         return BadReply("encoding")
     return Signed(checked, request.hash)
+
+
+def _bad(error: TransactionError) -> BadReply:
+    """The stable words of guarantees.md section 7; another curve has a code of its own."""
+    if error.reason == Code.UNSUPPORTED_SIGNATURE:
+        return BadReply("signatures", Code.UNSUPPORTED_SIGNATURE)
+    return BadReply(error.reason)
 
 
 def _join(request: Transaction, reply: SignReplyBody) -> str:

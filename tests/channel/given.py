@@ -198,7 +198,8 @@ class Channel:
 
     def requested(self, tag: Tag, tx: Transaction, updates: Iterable[Update] | None = ()) -> "Channel":
         told = None if updates is None else tuple(updates)
-        return self.give(SignRequested(channel_id=CHANNEL, tag=tag, transaction=tx, updates=told))
+        signers = (self.terms.peer,) * len(tx.signatures)
+        return self.give(SignRequested(channel_id=CHANNEL, tag=tag, transaction=tx, updates=told, signers=signers))
 
     def cosigned(self, tx: Transaction) -> "Channel":
         return self.give(StateUpdated(channel_id=CHANNEL, transaction=replace(tx, signatures=("s", "t"))))

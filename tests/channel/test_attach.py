@@ -452,7 +452,7 @@ def test_a_proposal_to_spend_our_coins_on_chain_is_refused() -> None:
     """A deposit acknowledges the peer's coins; one that names our account would take ours."""
     tx = transaction(Kind.DEPOSIT, "d2", round=2, amount=30, account=INITIATOR, signatures=("s",))
     channel = opened().requested(Tag.DEPOSIT_ACK, tx, None)
-    assert [r.code for r in channel.sent(Refuse)] == [128]
+    assert [r.code for r in channel.sent(Refuse)] == [1]
 
 
 # --- trouble --------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_a_stranger_may_take_his_own_and_close(tag: Tag) -> None:
     else:
         amounts = {"initiator_amount": 990, "responder_amount": 490}
         tx = transaction(Kind.CLOSE_MUTUAL, "x", fee=20, signatures=("s",), **amounts)
-    assert channel.requested(tag, tx).questions()
+    assert channel.requested(tag, tx, None).questions()
 
 
 # --- the limits ------------------------------------------------------------------------------------------

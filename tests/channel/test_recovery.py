@@ -602,7 +602,7 @@ EXPOSED = replace(transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=o
 
 def exposed() -> Channel:
     """A deposit that was signed by both and then refused: it may be on its way to the chain."""
-    channel = proposed(opened(), deposit(), Tag.DEPOSIT, EXPOSED, None).give(conflict(5)).calm()
+    channel = proposed(opened(opening={"ttl": "500"}), deposit(), Tag.DEPOSIT, EXPOSED, None).give(conflict(5)).calm()
     return channel.wait(1)
 
 
@@ -720,7 +720,7 @@ def test_a_node_that_cannot_be_reached_ends_nothing() -> None:
 
 def signed_close() -> tuple[Channel, Transaction]:
     """Our close is signed when the link is lost."""
-    tx = replace(transaction(Kind.CLOSE_MUTUAL, "x", fee=10), initiator_amount=990, responder_amount=500)
+    tx = replace(transaction(Kind.CLOSE_MUTUAL, "x", fee=10), initiator_amount=995, responder_amount=495)
     return drop(proposed(opened(), shutdown(), Tag.SHUTDOWN, tx, None)), tx
 
 
