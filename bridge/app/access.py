@@ -2,7 +2,7 @@
 
 Read from the files the options name at the start and at each SIGHUP, all or nothing: what is wrong is told and
 leaves in force what was. Connections that are up stay up; what was read counts from the next connect on. The
-options themselves, the journal key and signing keys are read once (docs/adr/0015). Never shows what it read.
+options themselves, the journal key and signing keys are read once (docs/adr/0017). Never shows what it read.
 """
 
 import logging

@@ -30,15 +30,15 @@ class Part:
 
 
 PARTS = (
-    Part("kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 720),
-    Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "1"), 720),
-    Part("every", ("tests.simulation.every", "--jobs", "1"), 900),
-    Part("points", ("tests.faults.points", "--draw", "120"), 720),
-    Part("writes", ("tests.faults.writes", "--dialect", "json-rpc"), 720),
-    Part("writes-late", ("tests.faults.writes", "--dialect", "legacy-late"), 720),
+    Part("kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 900),
+    Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "1"), 900),
+    Part("every", ("tests.simulation.every", "--jobs", "1"), 1300),
+    Part("points", ("tests.faults.points", "--draw", "120"), 900),
+    Part("writes", ("tests.faults.writes", "--dialect", "json-rpc"), 900),
+    Part("writes-late", ("tests.faults.writes", "--dialect", "legacy-late"), 1300),
     Part("broker", ("tests.faults.bus",), 720),
     Part("signers", ("tests.faults.signers",), 300),
-    Part("nodes", ("tests.faults.nodes",), 420),
+    Part("nodes", ("tests.faults.nodes",), 700),
     Part("houses", ("pytest", "-m", "fault", "tests/faults", "-q", "-p", "no:cacheprovider"), 900),
     Part("trace", ("tests.faults.trace", "--payments", "100"), 240),
     Part("sdk", ("tests.faults.sdk",), 500),
