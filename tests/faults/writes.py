@@ -29,7 +29,7 @@ IDLE_SECONDS = 0.6
 LATE_SECONDS = 6.0
 """A legacy channel that says nothing for so long may be lost; that is told after 150 s, which all of them await."""
 TOLD_SECONDS = 240.0
-CLOSES = 24
+CLOSES = 40
 LOSSES = 20
 """Channels of a legacy house: its FSM dies with the socket, and what is on its way to the chain dies with it."""
 SIDES = ("before", "after")
