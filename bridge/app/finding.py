@@ -1,7 +1,7 @@
 """What is wrong with a configuration, as findings: where, what stands there, what should.
 
 pydantic's errors are turned into ours, so that every finding looks the same whoever found it. A value under
-a secret option, an unknown option's value and a whole table are never repeated.
+a secret option, an unknown option's value, a whole table and what stands in a table's place are never repeated.
 """
 
 import difflib
@@ -22,18 +22,17 @@ _PHRASES = ("Input should be ", "Value error, ", "String should ", "Value should
 _EXPECTED: Mapping[str, str] = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
-    "dict_type": "a table",
     "float_parsing": "a number",
     "float_type": "a number",
     "frozen_set_type": "a list",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
     "int_type": "a whole number",
-    "model_type": "a table",
     "string_type": "a text",
     "tuple_type": "a list",
 }
 """pydantic speaks of Python's types; a TOML file has others."""
+_TABLES = frozenset({"dict_type", "model_type"})
 
 
 def write_found(value: Any) -> str:
@@ -64,8 +63,14 @@ def _finding(details: ErrorDetails, model: type[BaseModel], at: PathParts) -> Fi
             return Finding(path, "nothing", _describe(model, location))
         case "extra_forbidden":
             return Finding(path, "an unknown option", _suggest(model, location))
+    if details["type"] in _TABLES:  # whoever took the table for the option may have written its secret there
+        return Finding(path, _name_kind(details["input"]), "a table")
     found = SECRET if _is_secret(model, location) else write_found(details["input"])
     return Finding(path, found, _EXPECTED.get(details["type"]) or _shorten(details["msg"]))
+
+
+def _name_kind(value: Any) -> str:
+    return "a text" if isinstance(value, str) else "a list" if isinstance(value, list) else "a single value"
 
 
 def _shorten(message: str) -> str:
