@@ -28,7 +28,7 @@ from urllib.parse import quote
 from bridge.broker.package import Program, locate
 from bridge.broker.permission import hash_password
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
 ADMIN = "admin"

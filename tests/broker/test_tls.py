@@ -3,8 +3,7 @@
 import asyncio
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from bridge.app.tls import make_context
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
+from bridge.broker.package import Program
 from bridge.broker.permission import Role, User, definitions
 from bridge.broker.private import PrivateBroker, TlsListener
 from bridge.broker.publisher import Publisher
@@ -47,13 +47,17 @@ class Walled:
         return make_context(self.authority.ca_file, pair.certificate, pair.key)
 
 
+def made(listener: TlsListener, program: Program) -> PrivateBroker:
+    document = definitions(PREFIX, None, USERS)
+    return PrivateBroker(document, passwords={"alice": PASSWORD}, program=program, tls=listener)
+
+
 @pytest.fixture(scope="module")
-def walled(tmp_path_factory: pytest.TempPathFactory, private_broker: PrivateBroker) -> Iterator[Walled]:
-    """`private_broker` is asked for so that this skips, or fails, as everything does that needs a RabbitMQ."""
+def walled(tmp_path_factory: pytest.TempPathFactory, broker_program: Program) -> Iterator[Walled]:
     authority = Authority(tmp_path_factory.mktemp("walled"))
     shown = authority.issue("shown", HOST)
     listener = TlsListener(authority.ca_file, shown.certificate, shown.key, demands_certificate=True)
-    broker = PrivateBroker(definitions(PREFIX, None, USERS), passwords={"alice": PASSWORD}, tls=listener)
+    broker = made(listener, broker_program)
     asyncio.run(broker.start())
     yield Walled(broker, authority, shown)
     asyncio.run(broker.stop())
@@ -132,18 +136,12 @@ async def test_plain_text_on_the_port_of_tls_is_no_way_in(walled: Walled) -> Non
             await opened.amqp_channel()
 
 
-@asynccontextmanager
-async def started(listener: TlsListener) -> AsyncIterator[PrivateBroker]:
-    async with PrivateBroker(definitions(PREFIX, None, USERS), passwords={"alice": PASSWORD}, tls=listener) as broker:
-        yield broker
-
-
-async def test_a_broker_of_the_last_century_is_refused(tmp_path: Path, private_broker: PrivateBroker) -> None:
+async def test_a_broker_of_the_last_century_is_refused(tmp_path: Path, broker_program: Program) -> None:
     """TLS 1.1 and earlier are broken: better no connection than one that only looks safe."""
     authority = Authority(tmp_path)
     shown = authority.issue("shown", HOST)
     listener = TlsListener(authority.ca_file, shown.certificate, shown.key, versions=("tlsv1.1",))
-    async with started(listener) as broker:
+    async with made(listener, broker_program) as broker:
         with pytest.raises(BrokerRefused, match=r"it offers no TLS 1\.2 or later"):
             await connect(broker.tls_url("alice"), make_context(authority.ca_file))
 

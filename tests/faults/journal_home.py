@@ -234,12 +234,12 @@ def _write(house: House) -> str:
         lines += [f'network_id = "{NETWORK}"', *([f'profile = "{pair.profile}"'] if pair.profile else [])]
     for pair in house.pairs:
         for entry in house._entries(pair):
-            lines += ["[[channels]]", *(f"{name} = {_toml(value)}" for name, value in entry.items())]
+            lines += ["[[channels]]", *(f"{name} = {to_toml(value)}" for name, value in entry.items())]
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def to_toml(value: Any) -> str:
     """JSON's literals and lists are TOML's too; a table is written inline."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{name} = {to_toml(item)}" for name, item in value.items()) + "}"
     return json.dumps(value)
