@@ -304,7 +304,7 @@ class Channel(Section):
     keep_alive_seconds: Annotated[Seconds, Field(ge=1)] = 240.0
     """How often the node's idle timer is reset; below its `timeout_idle` (600 s)."""
     conflict_retries: Annotated[Number, Field(ge=0, le=20)] = 5
-    """How often a transfer is made again after a reported conflict; 0: never."""
+    """How often a transfer is made again after a reported conflict, those of a lost link not counted; 0: never."""
     proof_rounds: Annotated[Number, Field(ge=1, le=10_000)] = 100
     """Under load the node is asked for the proof of the balances after so many rounds; idle, after each one."""
 
