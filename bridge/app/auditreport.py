@@ -35,10 +35,6 @@ def read_anchor(text: str) -> Anchor:
     return found
 
 
-def write_anchor(anchor: Anchor) -> str:
-    return f"{anchor.seq}:{anchor.hash.hex()}"
-
-
 def check(journal: Path | None, export: Path | None, anchor: Anchor | None) -> Verdict:
     """Of the journal's file, or of an export. Raises JournalUnavailable if it cannot be read."""
     if journal is not None:
@@ -65,7 +61,7 @@ def describe(verdict: Verdict, *, as_json: bool) -> Iterator[str]:
             {
                 "whole": verdict.is_whole,
                 "rows": verdict.rows,
-                "head": write_anchor(verdict.head),
+                "head": str(verdict.head),
                 "anchored": verdict.is_anchored,
                 "breaks": verdict.breaks,
                 "found": [{"seq": one.seq, "kind": one.kind, "sentence": one.sentence} for one in verdict.told],
@@ -75,7 +71,7 @@ def describe(verdict: Verdict, *, as_json: bool) -> Iterator[str]:
     yield from (f"{one.kind}: {one.sentence}" for one in verdict.told)
     if verdict.is_whole:
         anchored = ", the anchor fits" if verdict.is_anchored else ""
-        yield f"ok: {verdict.rows} rows, each in its place{anchored}; head {write_anchor(verdict.head)}"
+        yield f"ok: {verdict.rows} rows, each in its place{anchored}; head {verdict.head}"
     else:
         yield f"broken: {verdict.breaks} places in {verdict.rows} rows"
 
@@ -93,4 +89,4 @@ def head(journal: Path) -> str:
         found = audit.head()
     if found is None:
         raise JournalUnavailable(f"the audit in {journal} has no row yet")
-    return write_anchor(found)
+    return str(found)

@@ -31,7 +31,7 @@ from bridge.errors import InvariantViolation
 from bridge.journal.record import Abandoned, Batch, EventRow, InboxRow, LedgerRow, NewOutbox
 from bridge.wire.envelope import Envelope, body_digest
 from bridge.wire.outgoing import event_envelope, sign_request_envelope
-from bridge.wire.result import refused_approval_envelope, refused_reply_envelope, result_envelopes
+from bridge.wire.result import refused_envelope, result_envelopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +116,8 @@ class Contract:
                     self._names.prefix, self._terms, request, type_prefix=self._names.event_type_prefix
                 )
                 draft.outbox.append(NewOutbox(f"sign/{self._terms.name}", envelope))
-            case RefuseReply(author=author):
-                envelope = refused_reply_envelope(
-                    self._names.prefix,
-                    author,
-                    self._terms.name,
-                    effect,
-                    at=now,
-                    type_prefix=self._names.event_type_prefix,
-                )
-                draft.outbox.append(NewOutbox(f"results/{author}", envelope))
-            case RefuseApproval(author=author):
-                envelope = refused_approval_envelope(
+            case RefuseReply(author=author) | RefuseApproval(author=author):
+                envelope = refused_envelope(
                     self._names.prefix, self._terms.name, effect, at=now, type_prefix=self._names.event_type_prefix
                 )
                 draft.outbox.append(NewOutbox(f"results/{author}", envelope))

@@ -24,14 +24,15 @@ from bridge.journal.record import Batch, InboxRow, NewOutbox
 from bridge.wire.envelope import Envelope, Received
 from bridge.wire.incoming import body_hash, read_approval, read_command, read_sign_reply
 from bridge.wire.result import (
-    refused_approval_envelope,
-    refused_reply_envelope,
+    refused_envelope,
     rejection_envelopes,
     repeated_envelopes,
     status_envelopes,
 )
 
 log = logging.getLogger(__name__)
+
+HALTED = "the channel is halted: its operators have been told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,54 +43,73 @@ class Backlog:
     total: int = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every intake works at, and how it answers where no channel's state is concerned."""
+
+    names: Names
+    workers: Mapping[ChannelName, Worker]
+    halted: Container[ChannelName]
+    journal: Journal
+    relay: Relay
+    clock: Callable[[], float]
+
+    async def answer(self, author: str, envelopes: Sequence[Envelope]) -> None:
+        """The result first. Durable and audited, then on its way."""
+        outbox = tuple(NewOutbox(f"results/{author}", envelope) for envelope in envelopes)
+        entries = audit.refused(author, envelopes, envelopes[0].timestamp)
+        self.relay.add(await self.journal.commit(Batch(outbox=outbox, audit=entries)))
+
+    async def reject(self, received: Received, error: BodyError) -> None:
+        """The refusal and the raw bytes, both in the outbox before the ack: neither can be lost any more."""
+        envelopes = rejection_envelopes(
+            self.names.prefix, received, error, at=self.clock(), type_prefix=self.names.event_type_prefix
+        )
+        await self.answer(received.author, envelopes)
+
+    async def refuse(self, channel: ChannelName, refusal: RefuseReply | RefuseApproval) -> None:
+        """What could be read and is of no use to anybody."""
+        envelope = refused_envelope(
+            self.names.prefix, channel, refusal, at=self.clock(), type_prefix=self.names.event_type_prefix
+        )
+        await self.answer(refusal.author, [envelope])
+
+
 class CommandIntake:
-    def __init__(
-        self,
-        names: Names,
-        workers: Mapping[ChannelName, Worker],
-        halted: Container[ChannelName],
-        journal: Journal,
-        relay: Relay,
-        clock: Callable[[], float],
-        limit: Backlog,
-    ) -> None:
-        self._names = names
-        self._workers = workers
-        self._halted = halted
-        self._journal = journal
-        self._relay = relay
-        self._clock = clock
+    def __init__(self, desk: Desk, limit: Backlog) -> None:
+        self._desk = desk
         self._limit = limit
 
     async def run(self, consumer: Consumes) -> None:
         async for delivery in consumer:
-            await self._relay.room()
+            await self._desk.relay.room()
             await self.handle(delivery)
 
     async def handle(self, delivery: Delivery) -> None:
         received = delivery.received
         try:
             channel, command = read_command(
-                received, channels=self._workers, now=datetime.fromtimestamp(self._clock(), UTC)
+                received, channels=self._desk.workers, now=datetime.fromtimestamp(self._desk.clock(), UTC)
             )
             await self._accept(received, channel, command)
         except BodyError as error:
-            await self._reject(received, error)
+            log.info("command_rejected", extra={"code": error.code.value, "path": error.path})
+            await self._desk.reject(received, error)
         await delivery.ack()
 
     async def _accept(self, received: Received, channel: ChannelName, command: Command | Direct) -> None:
-        if channel in self._halted:
-            raise BodyError(Code.CHANNEL_BUSY, "the channel is halted: its operators have been told")
+        if channel in self._desk.halted:
+            raise BodyError(Code.CHANNEL_BUSY, HALTED)
         digest = body_hash(received)
-        known = await self._journal.find_command(CommandId(command.command_id))
+        known = await self._desk.journal.find_command(CommandId(command.command_id))
         if known is not None:
             await self._repeat(received, known, digest)
             return
         await self._check_backlog(channel, command)
         row = self._row(received, channel, command, digest)
-        await self._journal.commit(Batch(add_inbox=(row,), audit=(audit.accepted(row),)))
+        await self._desk.journal.commit(Batch(add_inbox=(row,), audit=(audit.accepted(row),)))
         log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
-        worker = self._workers[channel]
+        worker = self._desk.workers[channel]
         if isinstance(command, Direct):
             worker.ask(row)
         else:
@@ -106,14 +126,14 @@ class CommandIntake:
             body=received.body,
             reply_to=received.reply_to,
             correlation_id=received.correlation_id,
-            received_at=self._clock(),
+            received_at=self._desk.clock(),
             status="running" if isinstance(command, Direct) else "journaled",
         )
 
     async def _check_backlog(self, channel: ChannelName, command: Command | Direct) -> None:
         if isinstance(command, Query | Resolve | Checkpoint):
             return  # what mends a channel must not wait behind what clogs it
-        waiting = await self._journal.backlog()
+        waiting = await self._desk.journal.backlog()
         if waiting.get(channel, 0) >= self._limit.per_channel or sum(waiting.values()) >= self._limit.total:
             raise BodyError(Code.CHANNEL_BUSY, "too many commands of this channel wait already")
 
@@ -123,14 +143,14 @@ class CommandIntake:
             raise BodyError(Code.FORBIDDEN, "this command_id is not yours to use", "command_id")
         if known.body_hash != digest:
             raise BodyError(Code.IDEMPOTENCY_CONFLICT, "another command was given under this command_id", "command_id")
-        await store(self._journal, self._relay, known.author, self._repeat_answer(received, known))
+        await self._desk.answer(known.author, self._repeat_answer(received, known))
 
     def _repeat_answer(self, received: Received, known: InboxRow) -> tuple[Envelope, ...]:
-        prefix, type_prefix = self._names.prefix, self._names.event_type_prefix
+        prefix, type_prefix = self._desk.names.prefix, self._desk.names.event_type_prefix
         address = {"reply_to": received.reply_to, "correlation_id": received.correlation_id}
         if known.outcome is not None:
             return repeated_envelopes(
-                prefix, known.author, known.outcome, **address, at=self._clock(), type_prefix=type_prefix
+                prefix, known.author, known.outcome, **address, at=self._desk.clock(), type_prefix=type_prefix
             )
         return status_envelopes(
             prefix,
@@ -140,125 +160,60 @@ class CommandIntake:
             known.kind,
             known.status,
             **address,
-            at=self._clock(),
+            at=self._desk.clock(),
             type_prefix=type_prefix,
         )
 
-    async def _reject(self, received: Received, error: BodyError) -> None:
-        """The refusal and the raw bytes, both in the outbox before the ack: neither can be lost any more."""
-        log.info("command_rejected", extra={"code": error.code.value, "path": error.path})
-        envelopes = rejection_envelopes(
-            self._names.prefix, received, error, at=self._clock(), type_prefix=self._names.event_type_prefix
-        )
-        await store(self._journal, self._relay, received.user_id or "_", envelopes)
-
-
-async def store(journal: Journal, relay: Relay, author: str, envelopes: Sequence[Envelope]) -> None:
-    """An answer that belongs to no channel's state, the result first: durable and audited, then on its way."""
-    outbox = tuple(NewOutbox(f"results/{author}", envelope) for envelope in envelopes)
-    entries = audit.refused(author, envelopes, envelopes[0].timestamp)
-    relay.add(await journal.commit(Batch(outbox=outbox, audit=entries)))
-
 
 class ReplyIntake:
-    def __init__(
-        self,
-        names: Names,
-        workers: Mapping[ChannelName, Worker],
-        halted: Container[ChannelName],
-        journal: Journal,
-        relay: Relay,
-        clock: Callable[[], float],
-    ) -> None:
-        self._names = names
-        self._workers = workers
-        self._halted = halted
-        self._journal = journal
-        self._relay = relay
-        self._clock = clock
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     async def run(self, consumer: Consumes) -> None:
         async for delivery in consumer:
-            await self.handle(delivery)
-
-    async def handle(self, delivery: Delivery) -> None:
-        received = delivery.received
-        author = received.user_id or "_"
-        try:
-            account, channel, reply = read_sign_reply(received)
-        except BodyError as error:
-            envelopes = rejection_envelopes(
-                self._names.prefix, received, error, at=self._clock(), type_prefix=self._names.event_type_prefix
-            )
-            await store(self._journal, self._relay, author, envelopes)
-            await delivery.ack()
-            return
-        worker = self._workers.get(channel)
-        if worker is not None and worker.terms.own == account and channel not in self._halted:
-            worker.reply(Replied(author, reply, delivery.ack))
-            return
-        refusal = RefuseReply(
-            SignRequestId(reply.sign_request_id), author, Code.SIGN_REQUEST_UNKNOWN, "no such channel for this account"
-        )
-        envelope = refused_reply_envelope(
-            self._names.prefix, author, channel, refusal, at=self._clock(), type_prefix=self._names.event_type_prefix
-        )
-        await store(self._journal, self._relay, author, [envelope])
-        await delivery.ack()
-
-
-class ApprovalIntake:
-    """What approvers answer. Whether an answer counts is decided where the question stands."""
-
-    def __init__(
-        self,
-        names: Names,
-        workers: Mapping[ChannelName, Worker],
-        halted: Container[ChannelName],
-        journal: Journal,
-        relay: Relay,
-        clock: Callable[[], float],
-    ) -> None:
-        self._names = names
-        self._workers = workers
-        self._halted = halted
-        self._journal = journal
-        self._relay = relay
-        self._clock = clock
-
-    async def run(self, consumer: Consumes) -> None:
-        async for delivery in consumer:
-            await self._relay.room()
             await self.handle(delivery)
 
     async def handle(self, delivery: Delivery) -> None:
         """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""
         received = delivery.received
         try:
-            channel, body = read_approval(received, channels=self._workers)
+            account, channel, reply = read_sign_reply(received)
         except BodyError as error:
-            await self._reject(received, error)
+            await self._desk.reject(received, error)
             await delivery.ack()
             return
-        if channel in self._halted:
-            await self._refuse(received.author, channel, ApprovalRequestId(body.approval_request_id))
+        worker = self._desk.workers.get(channel)
+        if worker is not None and worker.terms.own == account and channel not in self._desk.halted:
+            worker.reply(Replied(received.author, reply, delivery.ack))
+            return
+        request_id, sentence = SignRequestId(reply.sign_request_id), "no such channel for this account"
+        await self._desk.refuse(channel, RefuseReply(request_id, received.author, Code.SIGN_REQUEST_UNKNOWN, sentence))
+        await delivery.ack()
+
+
+class ApprovalIntake:
+    """What approvers answer. Whether an answer counts is decided where the question stands."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def run(self, consumer: Consumes) -> None:
+        async for delivery in consumer:
+            await self._desk.relay.room()
+            await self.handle(delivery)
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""
+        received = delivery.received
+        try:
+            channel, body = read_approval(received, channels=self._desk.workers)
+        except BodyError as error:
+            await self._desk.reject(received, error)
             await delivery.ack()
             return
-        self._workers[channel].approve(Approved(received.author, body, delivery.ack))
-
-    async def _reject(self, received: Received, error: BodyError) -> None:
-        envelopes = rejection_envelopes(
-            self._names.prefix, received, error, at=self._clock(), type_prefix=self._names.event_type_prefix
-        )
-        await store(self._journal, self._relay, received.author, envelopes)
-
-    async def _refuse(self, author: str, channel: ChannelName, request_id: ApprovalRequestId) -> None:
-        sentence = "the channel is halted: its operators have been told"
-        envelope = refused_approval_envelope(
-            self._names.prefix,
-            channel,
-            RefuseApproval(request_id, author, Code.APPROVAL_UNKNOWN, sentence),
-            at=self._clock(),
-            type_prefix=self._names.event_type_prefix,
-        )
-        await store(self._journal, self._relay, author, [envelope])
+        if channel not in self._desk.halted:
+            self._desk.workers[channel].approve(Approved(received.author, body, delivery.ack))
+            return
+        request_id, sentence = ApprovalRequestId(body.approval_request_id), HALTED
+        await self._desk.refuse(channel, RefuseApproval(request_id, received.author, Code.APPROVAL_UNKNOWN, sentence))
+        await delivery.ack()

@@ -19,7 +19,7 @@ from bridge.app.chainwatch import ChainWatch
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config, terms
 from bridge.app.contract import Contract, Names
-from bridge.app.intake import ApprovalIntake, Backlog, CommandIntake, ReplyIntake
+from bridge.app.intake import ApprovalIntake, Backlog, CommandIntake, Desk, ReplyIntake
 from bridge.app.relay import Relay
 from bridge.app.settings import Node
 from bridge.app.supervisor import Supervisor
@@ -138,11 +138,7 @@ class Service:
         commands = bus.consumer(f"{prefix}.commands", prefetch=limits.prefetch, source=f"{prefix}.commands")
         replies = bus.consumer(f"{prefix}.sign-replies", prefetch=limits.prefetch, source=f"{prefix}.sign-replies")
         approvals = bus.consumer(f"{prefix}.approvals", prefetch=limits.prefetch, source=f"{prefix}.approvals")
-        command_intake = CommandIntake(
-            self._names, self.workers, self.supervisor.halted, journal, relay, self._clock, backlog
-        )
-        reply_intake = ReplyIntake(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
-        approval_intake = ApprovalIntake(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
+        desk = Desk(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(relay.run(), name="relay"),
@@ -151,12 +147,12 @@ class Service:
             for worker in self.workers.values():
                 await worker.taken_over.wait()
             tasks += [
-                group.create_task(reply_intake.run(replies), name="replies"),
-                group.create_task(approval_intake.run(approvals), name="approvals"),
+                group.create_task(ReplyIntake(desk).run(replies), name="replies"),
+                group.create_task(ApprovalIntake(desk).run(approvals), name="approvals"),
                 group.create_task(self._prune(journal), name="prune"),
                 group.create_task(ChainWatch(self.workers, self._chains).run(), name="chain watch"),
             ]
-            intake = group.create_task(command_intake.run(commands), name="commands")
+            intake = group.create_task(CommandIntake(desk, backlog).run(commands), name="commands")
             self.ready.set()
             log.info("bridge_ready", extra={"channels": len(self.workers)})
             await self._stopping.wait()

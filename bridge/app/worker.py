@@ -123,7 +123,8 @@ Item = (
 class Worker:
     """`node_url` is the WebSocket's, `context` gives the TLS in force for it.
 
-    Create with `await Worker.load(...)`, then `run()` until cancelled."""
+    `state` is what the journal holds of it. Then `run()` until cancelled.
+    """
 
     def __init__(
         self,

@@ -21,6 +21,10 @@ class Anchor:
     seq: int
     hash: bytes
 
+    def __str__(self) -> str:
+        """`SEQ:HASH`, the hash in hex."""
+        return f"{self.seq}:{self.hash.hex()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Break:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from bridge.channel.identifier import ChannelName, CommandId, FsmId
+from bridge.journal.auditcheck import Anchor
 from bridge.journal.entry import read_properties
 from bridge.journal.record import ChannelRecord, EventRow, InboxRow, OutboxRow
 from bridge.journal.seal import Seal
@@ -88,4 +89,4 @@ def events(connection: sqlite3.Connection, channel: ChannelName, first: int, las
 
 def audit_head(connection: sqlite3.Connection) -> str:
     row = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
-    return "" if row is None else f"{row[0]}:{row[1].hex()}"
+    return "" if row is None else str(Anchor(*row))

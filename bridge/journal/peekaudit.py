@@ -1,18 +1,18 @@
 """The audit of a journal, read without owning it: while the bridge runs, or after it.
 
-Opens read-only, takes no lock, needs no key. Everything is read in one view: what is written meanwhile is not in it.
+Everything is read in one view, as `peek` opens it: what is written meanwhile is not in it.
 """
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from bridge.errors import JournalUnavailable
 from bridge.journal.audit import FIELDS, AuditRow
 from bridge.journal.auditcheck import Anchor
+from bridge.journal.peek import reading
 
 SINCE = 2
 """The journal's version that brought the audit."""
@@ -44,21 +44,13 @@ class Audit:
 @contextmanager
 def read_audit(file: Path) -> Iterator[Audit]:
     """Raises JournalUnavailable, also from within the block: a file that cannot be read, or is of an older version."""
-    try:
-        with closing(sqlite3.connect(_address(file), uri=True, isolation_level=None)) as connection:
-            connection.execute("BEGIN")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version < SINCE:
-                raise JournalUnavailable(
-                    f"{file} has version {version}, from before the audit: it begins when the bridge is next started"
-                )
-            yield Audit(connection)
-    except sqlite3.Error as error:
-        raise JournalUnavailable(f"{file}: {error}") from error
-
-
-def _address(file: Path) -> str:
-    return f"file:{quote(str(file.resolve()))}?mode=ro"
+    with reading(file) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < SINCE:
+            raise JournalUnavailable(
+                f"{file} has version {version}, from before the audit: it begins when the bridge is next started"
+            )
+        yield Audit(connection)
 
 
 def _row(columns: tuple[object, ...]) -> AuditRow:

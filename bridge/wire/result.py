@@ -118,43 +118,19 @@ def repeated_envelopes(
     return (result, *_copy(prefix, user, result, reply_to))
 
 
-def refused_reply_envelope(
+def refused_envelope(
     prefix: str,
-    author: str,
     channel: ChannelName,
-    refuse: RefuseReply,
+    refuse: RefuseReply | RefuseApproval,
     *,
     at: float,
     type_prefix: str = TYPE_PREFIX,
 ) -> Envelope:
-    """Tells a signer that his reply was not used."""
+    """Tells a signer that his reply was not used, or an approver that his answer was not counted."""
     body = ResultBody(
         command_id=None,
-        sign_request_id=refuse.sign_request_id,
-        channel=channel,
-        outcome=REFUSED,
-        code=refuse.code,
-        code_class=classify(refuse.code),
-        sentence=clip(write_text(refuse.reason)),
-        executed=False,
-        retryable=refuse.code.is_retryable,
-        at=write_instant(at),
-    )
-    return _address(prefix, author, body, at=at, correlation_id=None, type_prefix=type_prefix)
-
-
-def refused_approval_envelope(
-    prefix: str,
-    channel: ChannelName,
-    refuse: RefuseApproval,
-    *,
-    at: float,
-    type_prefix: str = TYPE_PREFIX,
-) -> Envelope:
-    """Tells an approver that his answer was not counted."""
-    body = ResultBody(
-        command_id=None,
-        approval_request_id=refuse.approval_request_id,
+        sign_request_id=refuse.sign_request_id if isinstance(refuse, RefuseReply) else None,
+        approval_request_id=refuse.approval_request_id if isinstance(refuse, RefuseApproval) else None,
         channel=channel,
         outcome=REFUSED,
         code=refuse.code,

@@ -14,7 +14,7 @@ from bridge.channel.terms import Policy, Role
 from bridge.errors import BodyError, Code
 from bridge.journal.record import AuditEntry, InboxRow
 from bridge.wire.envelope import Received
-from bridge.wire.result import refused_reply_envelope, rejection_envelopes, status_envelopes
+from bridge.wire.result import refused_envelope, rejection_envelopes, status_envelopes
 from tests.channel.given import ISSUED, START, Channel, moved, offchain, opened, transfer
 
 NAME = ChannelName("acme-7")
@@ -188,7 +188,7 @@ def test_an_unreadable_command_is_told_all_the_same() -> None:
 
 def test_a_reply_for_no_channel_of_ours_is_told_with_its_request() -> None:
     refusal = RefuseReply(SignRequestId("x.1"), "carol", Code.SIGN_REQUEST_UNKNOWN, "no such channel")
-    [found] = refused("carol", [refused_reply_envelope("channels", "carol", NAME, refusal, at=START)], START)
+    [found] = refused("carol", [refused_envelope("channels", NAME, refusal, at=START)], START)
     assert (found.kind, found.code, found.reference) == ("sign_reply", "sign_request_unknown", "x.1")
 
 

@@ -13,6 +13,7 @@ from bridge.channel.terms import Dialect, Policy, Role, SigningForm, Terms
 from bridge.errors import Code, ConfigInvalid, Finding, TlsRequired
 from bridge.signing.key import generate
 from bridge.signing.signer import ReplyForm
+from tests.toml import to_toml
 
 INITIATOR = "ak_2U5uowyre6aqU1gz3Pkd1VtMkBVc2rquvr3oPWynbPNYozaLhv"
 RESPONDER = "ak_9UUfv5MBBZRKsS82REfUw4xLxrGVrEtjxuiEHiZDgraJg27Sn"
@@ -24,16 +25,6 @@ PAYING = {"commands": ["transfer"], "max_amount": 5, "counterparties": ["*"]}
 APPROVED = {"approval_threshold": 5, "approvals": 2, "approvers": ["carol", "dave"]}
 
 Write = Callable[..., Path]
-
-
-def _toml(value: Any) -> str:
-    """JSON's literals and lists are TOML's too; tables are written inline."""
-    if isinstance(value, dict):
-        given = ((name, item) for name, item in value.items() if item is not None)
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in given) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)
 
 
 def _channel(**changes: Any) -> dict[str, Any]:
@@ -79,7 +70,7 @@ def _write(tmp_path: Path) -> Write:
             "channels": [_channel()],
         } | tables
         path = tmp_path / "bridge.toml"
-        path.write_text("\n".join(f"{name} = {_toml(table)}" for name, table in whole.items() if table is not None))
+        path.write_text("\n".join(f"{name} = {to_toml(table)}" for name, table in whole.items() if table is not None))
         return path
 
     return write
@@ -651,7 +642,7 @@ def _signer_file(directory: Path, account: str, **tables: Any) -> Path:
         "policy": {account: {"tags": ["update"], "networks": ["ae_uat"], "counterparties": ["*"], "max_amount": "5"}},
     }
     path = directory / "signer.toml"
-    path.write_text("\n".join(f"{name} = {_toml(table)}" for name, table in (whole | tables).items()))
+    path.write_text("\n".join(f"{name} = {to_toml(table)}" for name, table in (whole | tables).items()))
     return path
 
 

@@ -6,7 +6,6 @@ it comes, so a test waits for a line instead of for time.
 
 import asyncio
 import contextlib
-import json
 import resource
 import signal
 import sqlite3
@@ -26,6 +25,7 @@ from bridge.journal.journal import FILE
 from bridge.journal.peek import read_state
 from bridge.sim.server import SimulatedNode
 from tests.system.house import NETWORK, House, Pair, _client, _remove, _signers
+from tests.toml import to_toml
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
@@ -236,10 +236,3 @@ def _write(house: House) -> str:
         for entry in house._entries(pair):
             lines += ["[[channels]]", *(f"{name} = {to_toml(value)}" for name, value in entry.items())]
     return "\n".join(lines) + "\n"
-
-
-def to_toml(value: Any) -> str:
-    """JSON's literals and lists are TOML's too; a table is written inline."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {to_toml(item)}" for name, item in value.items()) + "}"
-    return json.dumps(value)

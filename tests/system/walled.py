@@ -24,9 +24,9 @@ from bridge.sim.server import SimulatedNode
 from tests.authority import HOST, Authority
 from tests.authority import Pair as Files
 from tests.faults.journal_home import Bridge as Process
-from tests.faults.journal_home import to_toml
 from tests.front import front
 from tests.system.house import NETWORK, House, Pair, _collect
+from tests.toml import to_toml
 
 PAIR = Pair("walled")
 USERS = ("bridge", "signer", "shop", "books", "otto")

@@ -15,8 +15,7 @@ from bridge.errors import BodyError, Code, Outcome
 from bridge.wire.envelope import Envelope, Received
 from bridge.wire.result import (
     may_answer,
-    refused_approval_envelope,
-    refused_reply_envelope,
+    refused_envelope,
     rejection_envelopes,
     repeated_envelopes,
     result_envelopes,
@@ -195,7 +194,7 @@ def test_repeated_id_of_a_running_command_is_told_how_far_it_is() -> None:
 def test_signer_is_told_why_his_reply_was_not_used() -> None:
     """The golden example for signers: found by the id of the question."""
     refuse = RefuseReply(SignRequestId("r-1"), "signer-1", Code.SIGN_REPLY_LATE, "the request was settled before")
-    envelope = refused_reply_envelope("channels", "signer-1", ACME, refuse, at=AT)
+    envelope = refused_envelope("channels", ACME, refuse, at=AT)
     assert (envelope.exchange, envelope.routing_key) == ("channels.results", "signer-1.acme-7.refused")
     assert envelope.correlation_id == "r-1"
     assert json.loads(envelope.body) == {
@@ -277,7 +276,7 @@ def test_unreadable_approval_is_refused_to_its_approver() -> None:
 def test_approver_is_told_why_his_answer_was_not_counted() -> None:
     """The golden example for approvers."""
     refuse = RefuseApproval(ApprovalRequestId("a-1"), "carol", Code.APPROVAL_LATE, "the deadline has passed")
-    envelope = refused_approval_envelope("channels", ACME, refuse, at=AT)
+    envelope = refused_envelope("channels", ACME, refuse, at=AT)
     assert (envelope.exchange, envelope.routing_key) == ("channels.results", "carol.acme-7.refused")
     assert envelope.correlation_id == "a-1"
     assert json.loads(envelope.body) == {
