@@ -12,7 +12,7 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test faults mutants bench lint lock environment clean
+.PHONY: help demo test faults fuzz mutants bench lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -35,6 +35,11 @@ bench: environment ## a hundred channels, twenty transfers each way: nothing may
 faults: environment ## every fault there is, on real processes and in virtual time: nothing lost, nothing twice
 	$(BIN)/python -m tests.faults $(or $(ARGS),all)
 
+# atheris is no part of the environment: it has wheels for Linux alone.
+fuzz: environment ## a million cases, led by coverage, of all that others write to us: nothing may crash or be accepted changed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --only-binary :all: --requirement requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 mutants: environment ## the code broken on purpose, one rule at a time: the tests must notice
 	$(BIN)/python -m tests.mutants $(ARGS)
 
@@ -50,9 +55,10 @@ lint: environment ## ruff, mypy strict, and the floors of the house
 # Keeps the versions already locked; `make lock UPGRADE=--upgrade` takes the newest allowed.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 UPGRADE ?=
-lock: environment ## write both locks from pyproject.toml again
+lock: environment ## write all locks from pyproject.toml again
 	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) $(UPGRADE) --group fuzz --output-file requirements-fuzz.lock
 
 environment:
 	@test -n "$(PYTHON)" || { echo "setup: no Python >= 3.11 found: install the package python3, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }
