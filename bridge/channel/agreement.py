@@ -5,6 +5,7 @@ acknowledgement's, or one we had given up (observed: a refused signature can sti
 signed by somebody else with our key, or is older than what we know: then everything stops.
 """
 
+from bridge.channel.abandonment import forget_below
 from bridge.channel.attempt import apply_moves, cosigned, shift, void
 from bridge.channel.check import moves
 from bridge.channel.effect import Abandon, KeepState
@@ -76,6 +77,7 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     """The new truth, first; then whoever waited for it."""
     turn = _withdraw_outdated(turn)
     round_ = transaction.round or 0
+    turn = forget_below(turn, round_)
     turn = turn.set(
         round=round_,
         cosigned=transaction,

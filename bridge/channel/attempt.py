@@ -38,6 +38,7 @@ from bridge.channel.signature import (
     BUSY,
     DECLINED,
     MAX_BAD_REPLIES,
+    REFUSED,
     close_request,
     count_bad_reply,
     forward,
@@ -120,7 +121,7 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
             again = turn.now + PATIENCE_SECONDS if turn.terms.answers_live else None
             return turn.set_operation(stage=Stage.SIGNED_SENT, since=turn.now, recheck_at=again)
         case Declined(reason):
-            turn = refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
+            turn = refuse_node(close_request(turn, REFUSED, reason=reason), opened.tag, DECLINED)
             return fail(turn, Code.SIGN_REFUSED, f"the signer refused: {reason}")
         case BadReply() as bad:
             turn = count_bad_reply(turn, opened, replied, bad)

@@ -106,6 +106,8 @@ class SignRequest:
     """Account to aettos, as far as known."""
     balances_after: Mapping[str, int] | None = None
     channel_id: ChannelId | None = None
+    abandoned: tuple[TransactionHash, ...] = ()
+    """Other transactions of this round that a signer may have signed and whose signature comes to nothing here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,15 @@ evidence and left out of comparison. A field the dialect does not have is None.
 from dataclasses import dataclass, field
 
 from bridge.channel.command import Command, Query, Resolve
-from bridge.channel.identifier import Account, ApprovalRequestId, ChannelId, FsmId, RequestId, SignRequestId
+from bridge.channel.identifier import (
+    Account,
+    ApprovalRequestId,
+    ChannelId,
+    FsmId,
+    RequestId,
+    SignRequestId,
+    TransactionHash,
+)
 from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
 from bridge.errors import Code
@@ -241,6 +249,8 @@ class Signed:
 
     signed_tx: str
     hash: str
+    replaces: tuple[TransactionHash, ...] = ()
+    """Transactions the signer says it had signed for that round before, and which we had declared abandoned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from bridge.channel.signature import (
     BUSY,
     DECLINED,
     MAX_BAD_REPLIES,
+    REFUSED,
     ask_signer,
     close_request,
     count_bad_reply,
@@ -133,7 +134,7 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
             settling = Settling(opened.tag, opened.transaction, opened.updates, turn.now, again)
             return turn.set(settling=settling, channel_id=channel_id)
         case Declined(reason):
-            return refuse_node(close_request(turn, "refused", reason=reason), opened.tag, DECLINED)
+            return refuse_node(close_request(turn, REFUSED, reason=reason), opened.tag, DECLINED)
         case BadReply() as bad:
             turn = count_bad_reply(turn, opened, replied, bad)
             if opened.bad_replies + 1 < MAX_BAD_REPLIES:

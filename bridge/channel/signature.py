@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.channel import approval
+from bridge.channel.abandonment import abandoned, put_aside
 from bridge.channel.check import moves
 from bridge.channel.effect import AskSignature, RecordForward, RefuseReply, SignRequest
 from bridge.channel.identifier import CommandId, SignRequestId
@@ -25,6 +26,8 @@ BUSY = 4
 """Error code told to the node: not at this moment (`abort`). Also the probe."""
 DECLINED = 128
 """Error code told to the node: our side does not want it (first of the user-defined range)."""
+REFUSED = "refused"
+"""How a request ends that its signer declined: of it there is no signature."""
 MAX_BAD_REPLIES = 5
 WARNINGS = (0.5, 0.8)
 APPROVERS_SHARE = 0.5
@@ -122,6 +125,7 @@ def drop_suspended(turn: Turn, reason: str) -> Turn:
     earlier = turn.state.suspended
     if earlier is None:
         return turn
+    turn = put_aside(turn, earlier)
     turn = turn.set(suspended=None, held=None, closed_request=earlier.sign_request_id)
     return turn.publish("sign", "withdrawn", **_name(earlier), reason=reason)
 
@@ -171,6 +175,7 @@ def _describe(turn: Turn, opened: OpenRequest) -> SignRequest:
         balances_before=before,
         balances_after=after,
         channel_id=turn.state.channel_id,
+        abandoned=abandoned(turn.state, opened.transaction),
     )
 
 
@@ -192,6 +197,7 @@ def close_request(turn: Turn, name: str, **data: Any) -> Turn:
     opened = turn.state.open_request
     if opened is None:
         return turn
+    turn = turn if name == REFUSED else put_aside(turn, opened)
     return turn.set(open_request=None, closed_request=opened.sign_request_id).publish(
         "sign",
         name,
@@ -249,7 +255,8 @@ def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Tur
         command_id=None if operation is None else CommandId(operation.command.command_id),
         attempt=0 if operation is None else operation.attempt,
     )
-    turn = close_request(turn, "forwarded", signer=author)
+    replaced = {"replaces": list(signed.replaces)} if signed.replaces else {}
+    turn = close_request(turn, "forwarded", signer=author, **replaced)
     not_after = None if opened.cause == "command" else opened.deadline
     return turn.do(record).tell(lambda request_id: SendSignature(request_id, opened.tag, signed.signed_tx), not_after)
 

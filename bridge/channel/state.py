@@ -181,6 +181,14 @@ class OpenRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PutAside:
+    """A transaction a signer was asked to sign and may have signed, whatever became of it; see `abandonment`."""
+
+    round: int
+    hash: TransactionHash
+
+
+@dataclass(frozen=True, slots=True)
 class Settling:
     """A signature we gave to a peer's proposal or to the opening, not yet seen co-signed."""
 
@@ -249,6 +257,8 @@ class State:
     """The latest request for approval that was settled, as `closed_request`."""
     closed_request: SignRequestId | None = None
     """The latest sign request that was settled, so that a reply that comes again is told `late`, not `unknown`."""
+    put_aside: tuple[PutAside, ...] = ()
+    """Of the co-signed round and above, oldest first: what signers were asked about and are not any more."""
     settling: Settling | None = None
     given: tuple[Settling, ...] = ()
     """Acknowledgements of ours the node called void: the peer may hold them fully co-signed all the same."""

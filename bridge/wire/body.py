@@ -110,6 +110,11 @@ class SignRequestBody(_Published):
     balances_after: dict[str, Aettos] | None = Field(description="Account to aettos, as far as it can be told.")
     cause: str = Field(description="`command`, `peer_proposal` or `opening`.")
     command_id: str | None = Field(description="The command that caused it, if one of ours did.")
+    abandoned: tuple[str, ...] = Field(
+        default=(),
+        description="Hashes of other transactions of this round that a signer may have signed: the bridge will use no "
+        "signature of theirs, or has the node's evidence against them. Any other signed for the round still counts.",
+    )
     opened_at: Instant = Field(description="When the question was first put.")
     deadline: Instant = Field(description="A reply after this instant is not used.")
     unit: Literal["aetto"] = Field(default="aetto", description="The unit of every amount.")
@@ -126,6 +131,9 @@ class Refusal(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     reason: str = Field(min_length=1, max_length=500, description="For people; ends up in the result.")
+    code: str | None = Field(
+        default=None, pattern=r"^[a-z][a-z_]{0,63}$", description="A stable word for programs, put before the reason."
+    )
 
 
 class SignReplyBody(BaseModel):
@@ -141,6 +149,12 @@ class SignReplyBody(BaseModel):
         default=None, pattern=r"^tx[_$][\x21-\x7e]+$", description="The signed transaction, tx_…."
     )
     refusal: Refusal | None = Field(default=None, description="The signer does not sign.")
+    replaces: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] | None = Field(
+        default=None,
+        strict=False,
+        max_length=256,
+        description="Hashes of what the signer had signed for this round before and the request declared abandoned.",
+    )
 
     @model_validator(mode="after")
     def _check_one(self) -> "SignReplyBody":

@@ -68,6 +68,7 @@ def _describe_request(terms: Terms, request: SignRequest) -> SignRequestBody:
         balances_after=_describe_balances(request.balances_after),
         cause=request.cause,
         command_id=request.command_id,
+        abandoned=request.abandoned,
         opened_at=write_instant(request.opened_at),
         deadline=write_instant(request.deadline),
     )

@@ -8,12 +8,13 @@ be the one we would have built.
 import base64
 from dataclasses import replace
 
+from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, FrameRejected, NodeInput, Signed, SignRequested
 from bridge.channel.request import Tag
 from bridge.channel.terms import SigningForm, Terms
 from bridge.channel.transaction import Transaction
 from bridge.errors import Code, EncodingError, FrameError, TransactionError
-from bridge.wire.body import SignReplyBody
+from bridge.wire.body import Refusal, SignReplyBody
 from bridge.wire.dialect import Codec
 from bridge.wire.transaction import attach, check_reply
 from bridge.wire.witness import signature_states
@@ -47,7 +48,7 @@ def identify(terms: Terms, input_: NodeInput) -> NodeInput:
 def assess(terms: Terms, request: Transaction, reply: SignReplyBody) -> Signed | Declined | BadReply:
     """What the reply amounts to. Raises nothing, whatever the signer sent."""
     if reply.refusal is not None:
-        return Declined(reply.refusal.reason)
+        return Declined(_reason(reply.refusal))
     try:
         signed_tx = reply.signed_tx if reply.signed_tx is not None else _join(request, reply)
         checked = check_reply(request, signed_tx, terms.own, terms.network_id, accepted_forms(terms))
@@ -55,7 +56,11 @@ def assess(terms: Terms, request: Transaction, reply: SignReplyBody) -> Signed |
         return _bad(error)
     except EncodingError:
         return BadReply("encoding")
-    return Signed(checked, request.hash)
+    return Signed(checked, request.hash, tuple(map(TransactionHash, reply.replaces or ())))
+
+
+def _reason(refusal: Refusal) -> str:
+    return refusal.reason if refusal.code is None else f"{refusal.code}: {refusal.reason}"
 
 
 def _bad(error: TransactionError) -> BadReply:

@@ -436,7 +436,14 @@ def reply(body: Mapping[str, Any] | bytes = REPLY, key: str = f"{ALICE}.acme-7",
 
 
 @pytest.mark.parametrize(
-    "answer", [{"signature": SIGNATURE}, {"signed_tx": "tx_AAAA"}, {"refusal": {"reason": "too much"}}]
+    "answer",
+    [
+        {"signature": SIGNATURE},
+        {"signed_tx": "tx_AAAA"},
+        {"refusal": {"reason": "too much"}},
+        {"refusal": {"reason": "too much", "code": "policy_denied"}},
+        {"signature": SIGNATURE, "replaces": ["ab" * 32]},
+    ],
 )
 def test_each_kind_of_sign_reply_is_read(answer: dict[str, Any]) -> None:
     """A KMS gives a signature, an SDK a transaction, a person a reason."""

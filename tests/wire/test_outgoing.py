@@ -64,6 +64,7 @@ REQUEST = SignRequest(
     balances_before={ALICE: 10 * COIN, BOB: 0},
     balances_after={ALICE: 5 * COIN, BOB: 5 * COIN},
     channel_id=CHANNEL_ID,
+    abandoned=(TransactionHash("ab" * 32),),
 )
 
 
@@ -113,6 +114,7 @@ def test_sign_request_says_all_a_signer_needs() -> None:
         "balances_after": {ALICE: "5000000000000000000", BOB: "5000000000000000000"},
         "cause": "peer_proposal",
         "command_id": None,
+        "abandoned": ["ab" * 32],
         "opened_at": "2026-01-02T03:04:05.678Z",
         "deadline": "2026-01-02T03:05:05.678Z",
         "unit": "aetto",

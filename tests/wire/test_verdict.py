@@ -109,6 +109,20 @@ def test_a_refusal_is_passed_on_with_its_reason() -> None:
     assert assess(terms(), request(), reply) == Declined("too much")
 
 
+def test_a_refusals_word_stands_before_its_reason() -> None:
+    """Whoever reads the result finds the word in the signer's page."""
+    reply = SignReplyBody(sign_request_id="s-1", refusal=Refusal(reason="round 2 is taken", code="round_taken"))
+    assert assess(terms(), request(), reply) == Declined("round_taken: round 2 is taken")
+
+
+def test_what_a_signature_replaces_is_passed_on() -> None:
+    """The signer's own word that it has signed this round before: it ends up in an event."""
+    reply = detached(sign(OWN)).model_copy(update={"replaces": ("ab" * 32,)})
+    verdict = assess(terms(), request(), reply)
+    assert isinstance(verdict, Signed)
+    assert verdict.replaces == ("ab" * 32,)
+
+
 def test_a_flipped_bit_is_seen() -> None:
     ours = bytearray(sign(OWN))
     ours[7] ^= 1
