@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bridge.app.cli import JOURNAL_FAILED, app
+from bridge.app.cli import app
+from bridge.app.cli.terminal import JOURNAL_FAILED
 from bridge.journal.journal import FILE, Journal
 from bridge.journal.record import AuditEntry, Batch
 

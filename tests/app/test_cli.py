@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge import __version__
-from bridge.app.cli import BROKER_FAILED, JOURNAL_FAILED, WRONG_CONFIG, app
+from bridge.app.cli import app
+from bridge.app.cli.terminal import BROKER_FAILED, JOURNAL_FAILED, WRONG_CONFIG
 from bridge.signing.key import read_key
 
 run = CliRunner().invoke

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.app.cli import JOURNAL_FAILED
+from bridge.app.cli.terminal import JOURNAL_FAILED
 from bridge.journal.journal import FILE
 from tests.faults.journal_home import Bridge, Home, home
 

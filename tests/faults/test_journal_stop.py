@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.app.cli import JOURNAL_FAILED, OWNED
+from bridge.app.cli.terminal import JOURNAL_FAILED, OWNED
 from bridge.broker.private import PrivateBroker
 from bridge.channel.state import Stage
 from bridge.journal.owner import LOCK
