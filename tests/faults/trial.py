@@ -145,7 +145,7 @@ class Lane:
         return await house.send(pair.initiator, flow, **fields[flow])
 
     def judge(self) -> None:
-        evidence = gather(self.wires.made)
+        evidence = gather(self.wires.made, losers={"legacy"})
         self.violations += [str(violation) for violation in judge(evidence)]
         today = {name for pair in self.wires.made.house.pairs if pair.profile is None for name in _names(pair)}
         channels = {sent.command_id: sent.channel for sent in evidence.sent}
