@@ -123,6 +123,7 @@ def main(words: list[str]) -> int:
     wanted = parser.parse_args(words).parts
     parts = [part for part in PARTS if "all" in wanted or part.name in wanted]
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops this stops the parts
     began = time.monotonic()
     ended = asyncio.run(run(parts, folder))
     failed = [one for one in ended if not one.is_good]
