@@ -1,8 +1,9 @@
 """`python -m tests.faults all` (`make faults`): every fault there is, with its figures; the last line sums up.
 
-Each part is a program of its own with its own bound, the long ones first: two of real processes at a time, and beside
-them one in virtual time, which takes what processor they leave. What a part prints is kept; of one that failed the log
-stays, and its path is told. `python -m tests.faults PART ...` runs some of them.
+Each part is a program of its own with its own bound, the long ones first: two of real processes at a time (the random
+kills alone: they start bridges without end), and beside them one in virtual time, which takes what processor they
+leave. What a part prints is kept; of one that failed the log stays, and its path is told.
+`python -m tests.faults PART ...` runs some of them.
 Never skips: a part that cannot run has failed. Exit code 1 if any has.
 """
 
@@ -32,10 +33,14 @@ class Part:
     seconds: float
     is_virtual: bool = False
     """It computes all the time, and no real clock counts in it."""
+    is_alone: bool = False
+    """It wants the processors for itself, the virtual ones aside."""
 
 
 PARTS = (
-    Part("kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 900),
+    Part(
+        "kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 900, is_alone=True
+    ),
     Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "1"), 1400, is_virtual=True),
     Part("every", ("tests.simulation.every", "--jobs", "1"), 1400, is_virtual=True),
     Part("points", ("tests.faults.points", "--draw", "120"), 900),
@@ -106,7 +111,16 @@ async def run(parts: list[Part], folder: Path) -> list[Ended]:
         print(f"{part.name} {word} in {ended.seconds:.0f} s: {ended.figures}", flush=True)
         return ended
 
-    return list(await asyncio.gather(*(one(part) for part in parts)))
+    async def reals() -> list[Ended]:
+        first = [await one(part) for part in parts if part.is_alone]
+        rest = await asyncio.gather(*(one(part) for part in parts if not part.is_virtual and not part.is_alone))
+        return first + rest
+
+    async def virtuals() -> list[Ended]:
+        return await asyncio.gather(*(one(part) for part in parts if part.is_virtual))
+
+    ended = await asyncio.gather(reals(), virtuals())
+    return [one for some in ended for one in some]
 
 
 def sum_up(ended: list[Ended], seconds: float) -> str:
