@@ -21,7 +21,7 @@ KNOWN_NAMES: Mapping[str, tuple[str, str]] = {
     "LOG_FORMAT": ("log", "format"),
 }
 _BROKER_PLACES = ("url", "url_file")
-_PATH_OPTIONS = ("data_dir", "keys")
+_PATH_OPTIONS = ("data_dir", "keys", "files")
 _PATH_ENDING = "_file"
 
 Table = dict[str, Any]
