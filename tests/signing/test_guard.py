@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import KeyRefused
 from bridge.signing.guard import KEPT_ROUNDS, PRUNE_EVERY, Guard
 from bridge.signing.key import Key, Signs
 from bridge.signing.policy import AccountPolicy
@@ -180,6 +181,60 @@ async def test_refusal_stands_when_the_policy_allows_it_later(desk: Desk) -> Non
     assert refused.refusal is not None
     assert await desk.give(request) == refused
     assert await desk.signed(ask("a.2", update(7, 1))) == ()
+
+
+class Ended(BaseException):
+    """The process ends where this is raised."""
+
+
+class Fatal:
+    """A key during whose use the process ends: the signature may exist, elsewhere."""
+
+    account = OWN
+
+    async def sign(self, payload: bytes) -> bytes:
+        raise Ended
+
+
+async def test_what_was_about_to_be_signed_counts_after_a_crash(desk: Desk) -> None:
+    """A service that holds the key may have signed although its answer never came."""
+    request, desk.key = ask("a.1", update(7)), Fatal()
+    with pytest.raises(Ended):
+        await desk.give(request)
+    desk.again()
+    desk.key = Key(OWN_KEY)
+    assert (await desk.refused(ask("a.2", update(7, 1))))[0] == "guard_conflict"
+    assert await desk.signed(request) == ()
+
+
+class Refusing:
+    """What holds the key says no."""
+
+    account = OWN
+
+    async def sign(self, payload: bytes) -> bytes:
+        raise KeyRefused("not today")
+
+
+async def test_what_was_refused_after_all_leaves_its_round_free(desk: Desk) -> None:
+    """Nothing was signed, and the bridge will not declare it: it must not block the round."""
+    desk.key = Refusing()
+    assert await desk.refused(ask("a.1", update(7))) == ("key_refused", "not today")
+    desk.key = Key(OWN_KEY)
+    assert await desk.signed(ask("a.2", update(7, 1))) == ()
+
+
+async def test_refusal_does_not_take_back_what_another_request_signed(desk: Desk) -> None:
+    """One transaction under two ids: the signature of the one stands whatever becomes of the other."""
+    first, desk.key = ask("a.1", update(7)), Fatal()
+    with pytest.raises(Ended):
+        await desk.give(first)
+    desk.key = Key(OWN_KEY)
+    await desk.signed(ask("a.2", update(7)))
+    desk.clock.now += DAY
+    assert (await desk.refused(first))[0] == "deadline_passed"
+    desk.clock.now -= DAY
+    assert (await desk.refused(ask("a.3", update(7, 1))))[0] == "guard_conflict"
 
 
 async def test_id_is_good_for_one_transaction(desk: Desk) -> None:

@@ -13,11 +13,12 @@ from bridge.channel.identifier import Account
 from bridge.channel.request import Tag
 from bridge.channel.terms import SigningForm
 from bridge.channel.transaction import Kind
+from bridge.errors import KeyUnavailable
 from bridge.signing.guard import Guard
 from bridge.signing.key import Key
 from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import ReplyForm, Signer
-from bridge.wire.body import SignRequestBody
+from bridge.wire.body import SignReplyBody, SignRequestBody
 from bridge.wire.encoding import account as encode_account
 from bridge.wire.encoding import account_key, encode
 from bridge.wire.transaction import build, check_reply, read, signing_payload, wrap
@@ -212,3 +213,88 @@ async def test_signer_shows_no_key(guard: Guard) -> None:
     """A signer ends up in the repr of many things."""
     signer = _signer(guard)
     assert VECTOR["seed"] not in repr(signer) + repr(vars(signer))
+
+
+class Away:
+    """A key that is away so often, each time for that long, and then signs; or gives what is no signature."""
+
+    account = Account(OWN)
+
+    def __init__(self, clock: list[float], times: int, seconds: float, answer: bytes | None = None) -> None:
+        self._clock, self._times, self._seconds, self._answer = clock, times, seconds, answer
+        self.asked = 0
+
+    async def sign(self, payload: bytes) -> bytes:
+        self.asked += 1
+        if self.asked <= self._times:
+            self._clock[0] += self._seconds
+            raise KeyUnavailable("the service is away")
+        return OWN_KEY.sign(payload).signature if self._answer is None else self._answer
+
+
+async def _ask(guard: Guard, key: Away, clock: list[float]) -> SignReplyBody:
+    return await Signer({key.account: key}, {key.account: RULES}, lambda: clock[0], guard).answer(_request())
+
+
+async def test_key_that_is_away_for_a_moment_is_waited_for(guard: Guard) -> None:
+    """A refusal fails the command; an answer some seconds later does no harm."""
+    clock = [NOW]
+    reply = await _ask(guard, Away(clock, times=1, seconds=0.5), clock)
+    assert reply.signature is not None
+
+
+async def test_key_that_is_away_until_the_deadline_ends_in_a_refusal(guard: Guard) -> None:
+    """A request that is never answered would come again for ever."""
+    clock = [NOW]
+    key = Away(clock, times=99, seconds=1.0)
+    reply = await _ask(guard, key, clock)
+    assert reply.refusal is not None
+    assert (reply.refusal.code, key.asked) == ("key_unavailable", 1)
+    assert reply.refusal.reason == "the service is away"
+
+
+async def test_key_that_signs_too_late_is_not_used(guard: Guard) -> None:
+    """A late acknowledgement can leave the two sides at different rounds for ever."""
+    clock = [NOW]
+
+    class Slow(Away):
+        async def sign(self, payload: bytes) -> bytes:
+            clock[0] += 1
+            return await super().sign(payload)
+
+    reply = await _ask(guard, Slow(clock, times=0, seconds=0), clock)
+    assert reply.refusal is not None
+    assert reply.refusal.code == "deadline_passed"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", bytes(64), PEER_KEY.sign(b"x").signature, OWN_KEY.sign(b"another text").signature],
+    ids=["empty", "zero", "other-key", "other-text"],
+)
+async def test_what_a_key_gives_is_verified(guard: Guard, answer: bytes) -> None:
+    """The bridge counts bad replies, and five of them fail the command as the signer's fault."""
+    clock = [NOW]
+    reply = await _ask(guard, Away(clock, 0, 0, answer), clock)
+    assert reply.refusal is not None
+    assert reply.refusal.code == "key_refused"
+
+
+async def test_development_signer_signs_nothing_for_the_main_network(guard: Guard) -> None:
+    """Whatever the policy says: a key that lies in the clear is no key for real money."""
+    rules = RULES.model_copy(update={"networks": frozenset({"ae_mainnet"})})
+    payload = base64.b64encode(signing_payload(INNER, "ae_mainnet", SigningForm.NETWORK_HASH)).decode()
+    request = _request(network_id="ae_mainnet", signing_payload=payload)
+    reply = await _signer(guard, rules=rules, is_development=True).answer(request)
+    assert reply.refusal is not None
+    assert reply.refusal.code == "development_key"
+    later = request.model_copy(update={"sign_request_id": "acme-7.2"})
+    assert (await _signer(guard, rules=rules).answer(later)).signature is not None
+
+
+async def test_transaction_that_takes_no_place_is_refused(guard: Guard) -> None:
+    """Where nothing tells alternatives apart, no guard could hold."""
+    inner = build(Kind.OFFCHAIN, 2, {"channel_id": CHANNEL, "round": 2**63, "state_hash": bytes(32)})
+    reply = await _signer(guard).answer(_request(inner))
+    assert reply.refusal is not None
+    assert reply.refusal.code == "nothing_to_guard"
