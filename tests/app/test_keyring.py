@@ -162,12 +162,24 @@ def test_keygen_writes_an_encrypted_key_and_encrypts_an_old_one(tmp_path: Path) 
         assert not (tmp_path / "third").exists()
 
 
+def start(path: Path) -> tuple[int, str]:
+    """A signer's process to its end, which must come by itself."""
+    words = [sys.executable, "-m", "bridge", "signer", "--config", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
 def test_second_signer_on_one_directory_ends_with_exit_code_75(tmp_path: Path) -> None:
     """Its record would overlook what the other one signs."""
     account = generate(tmp_path / "clear")
     path = file(tmp_path, ["clear"], account=account, guard={"data_dir": "data"})
     with Guard(tmp_path / "data"):
-        words = [sys.executable, "-m", "bridge", "signer", "--config", str(path)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 75, done.stderr
-    assert "owner_conflict" in done.stderr
+        code, said = start(path)
+    assert (code, "owner_conflict" in said) == (75, True), said
+
+
+def test_signer_without_a_place_for_its_record_ends_with_exit_code_74(tmp_path: Path) -> None:
+    """It signs nothing that it could not remember."""
+    account = generate(tmp_path / "clear")
+    code, said = start(file(tmp_path, ["clear"], account=account, guard={"data_dir": "clear/data"}))
+    assert (code, "guard_unavailable" in said) == (74, True), said

@@ -39,7 +39,7 @@ PARTS = (
     Part("broker", ("tests.faults.bus",), 720),
     Part("signers", ("tests.faults.signers",), 300),
     Part("nodes", ("tests.faults.nodes",), 700),
-    Part("houses", ("pytest", "-m", "fault", "tests/faults", "-q", "-p", "no:cacheprovider"), 900),
+    Part("houses", ("pytest", "-m", "fault", "tests/faults", "tests/signing", "-q", "-p", "no:cacheprovider"), 900),
     Part("trace", ("tests.faults.trace", "--payments", "100"), 240),
     Part("sdk", ("tests.faults.sdk",), 500),
 )
