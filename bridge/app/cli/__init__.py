@@ -8,7 +8,7 @@ findings are printed).
 import typer
 
 from bridge import __version__
-from bridge.app.cli import audit, channel, command, config, event, process, secret, topology
+from bridge.app.cli import audit, channel, command, config, event, process, secret, topology, transaction
 from bridge.app.cli.terminal import out
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for name, family in {
     "command": command,
     "events": event,
     "audit": audit,
+    "transaction": transaction,
 }.items():
     app.add_typer(family.app, name=name)
 
