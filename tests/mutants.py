@@ -46,6 +46,27 @@ MUTANTS = (
         "tests/journal/test_connection.py",
     ),
     Mutant(
+        "let the signer sign a second transaction for a round",
+        "bridge/signing/guard.py",
+        "        if standing:\n",
+        "        if False:\n",
+        "tests/signing/test_guard.py::test_alternative_is_refused_and_both_hashes_are_named",
+    ),
+    Mutant(
+        "let the signer forget what it was about to sign",
+        "bridge/signing/guard.py",
+        "        self._store.add_signed(claim.account, claim.slot, claim.hash, claim.request, at)\n",
+        "",
+        "tests/signing/test_guard.py::test_what_was_about_to_be_signed_counts_after_a_crash",
+    ),
+    Mutant(
+        "let the signer answer before the answer is stored",
+        "bridge/signing/guard.py",
+        "        self._store.add_reply(answer.account, answer.request, answer.asked, answer.body, at)\n",
+        "",
+        "tests/signing/test_guard.py::test_refusal_stands_when_the_policy_allows_it_later",
+    ),
+    Mutant(
         "swap F4 and the send: perform before the commit",
         "bridge/app/worker.py",
         "        rows = await self._journal.commit(batch)\n"

@@ -57,7 +57,11 @@ channels = ["acme-7"]
 """
 
 SIGNER_EXAMPLE = """\
-keys = ["secrets/keys"]
+[keys]
+files = ["secrets/keys"]
+
+[guard]
+data_dir = "signer-data"
 
 [broker]
 url_file = "secrets/amqp_url"
@@ -174,6 +178,7 @@ MEANINGS: Mapping[Code, str] = {
     Code.JOURNAL_UNAVAILABLE: "The journal cannot be written; the process stops and sends nothing further.",
     Code.BROKER_UNAVAILABLE: "No answer from the broker; the connection is replaced and the call repeated.",
     Code.BROKER_REFUSED: "The broker says no for good: credentials, rights, or a topology that differs.",
+    Code.GUARD_UNAVAILABLE: "A signer cannot read or write what it signed; it ends with exit code 74.",
     Code.EVENT_UNROUTABLE: "The broker has no place for an event; it stays in the outbox.",
     Code.CONFIG_INVALID: "The configuration has mistakes; exit code 78.",
     Code.TLS_REQUIRED: "A connection beyond loopback is plain and no option allows it; exit code 78.",

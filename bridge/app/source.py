@@ -24,7 +24,7 @@ KNOWN_NAMES: Mapping[str, tuple[str, str]] = {
 SECRETS_DIR = "CHANNEL_BRIDGE_SECRETS_DIR"
 """What Docker mounts at `/run/secrets` and Kubernetes where one says."""
 _BROKER_PLACES = ("url", "url_file")
-_PATH_OPTIONS = ("data_dir", "keys")
+_PATH_OPTIONS = ("data_dir", "keys", "files")
 _PATH_ENDING = "_file"
 
 Table = dict[str, Any]

@@ -688,7 +688,7 @@ def test_signer_has_a_file_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     account = generate(tmp_path / "keys" / "one")
     config = load_signer(_signer_file(tmp_path, account, reply="signed_tx"), {"LOG_LEVEL": "ERROR"})
-    assert config.keys == (tmp_path / "keys",)
+    assert config.keys.files == (tmp_path / "keys",)
     assert config.reply is ReplyForm.SIGNED_TX
     assert config.policy[account].max_amount == 5
     assert config.log.level == "ERROR"

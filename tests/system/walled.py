@@ -115,7 +115,8 @@ class Walled:
     def write_signer(self) -> Path:
         files = self.authority.issue("signer", "signer", password=KEY_PASSWORD)
         (self.directory / "keys").mkdir(mode=0o700)
-        lines = ['keys = ["keys"]', 'log.format = "json"', "[broker]", 'url_file = "signer.url"']
+        lines = ['keys = ["keys"]', 'guard.data_dir = "signer-data"', 'log.format = "json"']
+        lines += ["[broker]", 'url_file = "signer.url"']
         lines += self.tls("broker", files)
         for role, peer in (("initiator", "responder"), ("responder", "initiator")):
             self.write(f"keys/{role}", PAIR.key(role).hex())

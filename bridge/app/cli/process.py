@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.app import config as configuration
-from bridge.app import service, telemetry
+from bridge.app import keyring, service, telemetry
 from bridge.app import signer as signing
-from bridge.app.access import Access
 from bridge.app.cli.terminal import ConfigPath, err, exits, load
 from bridge.app.cli.terminal import run as run_work
-from bridge.app.clock import SteadyClock
-from bridge.signing.key import load_keys
-from bridge.signing.signer import Signer
 
 if TYPE_CHECKING:
     from bridge.sim.fault import Fault, Pause
@@ -35,6 +31,8 @@ def run(config: ConfigPath = None) -> None:
 def _warn_of_plain(loaded: configuration.Config | configuration.SignerConfig) -> None:
     for url in configuration.plain_connections(loaded):
         err.print(f"warning: {url} is spoken to without TLS", markup=False)
+    if isinstance(loaded, configuration.SignerConfig) and keyring.has_clear_keys(loaded):
+        err.print("warning: a key lies unencrypted in a file, and development = false vouches for it", markup=False)
 
 
 @app.command()
@@ -43,9 +41,8 @@ def signer(config: ConfigPath = None) -> None:
     with exits():
         loaded = configuration.load_signer(config, os.environ)
         telemetry.set_up(loaded.log.level, loaded.log.format)
-        made = Signer(load_keys(loaded.keys), loaded.policy, SteadyClock(), loaded.reply)
         _warn_of_plain(loaded)
-        run_work(signing.serve(signing.SignerService(loaded.prefix, made, Access(loaded.broker))))
+        run_work(signing.run(loaded))
 
 
 @app.command()
