@@ -57,10 +57,22 @@ def _check_meta(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,27})$")]
+"""How an amount may also be written."""
 Payment = Annotated[
-    int, BeforeValidator(lambda value: _check_payment(_read_amount(value)), json_schema_input_type=int | str)
+    int,
+    BeforeValidator(
+        lambda value: _check_payment(_read_amount(value)),
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_AMOUNT)] | _Digits,
+    ),
 ]
-Fee = Annotated[int, BeforeValidator(lambda value: _check_fee(_read_amount(value)), json_schema_input_type=int | str)]
+Fee = Annotated[
+    int,
+    BeforeValidator(
+        lambda value: _check_fee(_read_amount(value)),
+        json_schema_input_type=Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | _Digits,
+    ),
+]
 AccountText = Annotated[str, Field(pattern=r"^ak_[1-9A-HJ-NP-Za-km-z]{38,60}$")]
 CommandIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 Info = Annotated[str, BeforeValidator(_check_info)]
