@@ -76,7 +76,7 @@ class Reverted(EventData):
     tx_hash: Hash
     own_change: Whole | None = Field(description="What our balance changed by in going back, in aettos.")
     own_balance: Aettos | None = Field(description="Our balance afterwards, as far as known.")
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
 
 
 class MessageReceived(EventData):
@@ -110,7 +110,7 @@ class CommandWaiting(EventData):
     command_id: CommandId
     command: str = Field(description="The kind of command.")
     exposed: list[str] = Field(description="The commands whose transactions may still be used.")
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
 
 
 class PolicyDenied(EventData):
@@ -121,7 +121,7 @@ class PolicyDenied(EventData):
     at_stage: Literal["trigger", "forward"] = Field(
         description="Before the node was asked, or before a signature left."
     )
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
 
 
 class ApprovalRequested(EventData):
@@ -133,7 +133,7 @@ class ApprovalRequested(EventData):
     needed: int = Field(description="How many must agree.")
     approvers: list[str] = Field(description="Who may answer.")
     deadline: Instant
-    cause: Literal["command", "peer_proposal"]
+    cause: Literal["command", "peer_proposal"] = Field(description="Ours or the peer's.")
     command_id: str | None = Field(description="The command's id; null for a proposal.")
     command: str | None = Field(default=None, description="The kind of command.")
     body: dict[str, JsonValue] | None = Field(default=None, description="The command itself.")
@@ -147,10 +147,10 @@ class ApprovalRequested(EventData):
 class ApprovalAnswered(EventData):
     """An approver's answer counts."""
 
-    approval_request_id: str
-    body_hash: str
+    approval_request_id: str = Field(description="The question's key.")
+    body_hash: str = Field(description="What the question is about.")
     by: str = Field(description="The approver.")
-    reason: str | None
+    reason: str | None = Field(description="As the approver gave it.")
     given: int = Field(description="How many agreed so far.")
     needed: int = Field(description="How many must.")
 
@@ -158,10 +158,10 @@ class ApprovalAnswered(EventData):
 class ApprovalRefused(EventData):
     """An answer does not count; its author was told."""
 
-    approval_request_id: str
+    approval_request_id: str = Field(description="The question's key.")
     by: str = Field(description="Who answered.")
     code: Code
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
 
 
 class ExposureCleared(EventData):
@@ -187,9 +187,9 @@ class OutcomeCorrected(EventData):
 class SignRequested(EventData):
     """A signer was asked."""
 
-    sign_request_id: str
+    sign_request_id: str = Field(description="The question's key.")
     tag: TagText
-    cause: Literal["command", "peer_proposal", "opening"]
+    cause: Literal["command", "peer_proposal", "opening"] = Field(description="Why it is asked.")
     tx_hash: Hash
     target_round: int | None = Field(description="The round it would make.")
     deadline: Instant
@@ -199,7 +199,7 @@ class SignRequested(EventData):
 class SignState(EventData):
     """The open question goes on, or ended without a word."""
 
-    sign_request_id: str
+    sign_request_id: str = Field(description="The question's key.")
     tag: TagText
     tx_hash: Hash
 
@@ -214,13 +214,13 @@ class SignForwarded(SignState):
 class SignEnded(SignState):
     """No signature was used, for this reason."""
 
-    reason: str
+    reason: str = Field(description="For people. Not stable.")
 
 
 class SignExpiring(EventData):
     """Half, or four fifths, of the time to the deadline has passed."""
 
-    sign_request_id: str
+    sign_request_id: str = Field(description="The question's key.")
     tag: TagText
     deadline: Instant
     elapsed_percent: Literal[50, 80]
@@ -235,13 +235,13 @@ class NotAsked(EventData):
 class NotAskedBecause(NotAsked):
     """The node asked for a signature and no signer was, for this reason."""
 
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
 
 
 class SignDenied(NotAskedBecause):
     """The policy or an approver forbids it: no signer was asked, or what he signed is not used."""
 
-    sign_request_id: str | None = None
+    sign_request_id: str | None = Field(default=None, description="The question's key, if a signer was asked.")
     tx_hash: Hash | None = None
     code: Code | None = Field(default=None, description="If it failed for want of approvals.")
     by: str | None = Field(default=None, description="The approver who refused.")
@@ -330,7 +330,7 @@ class LinkDetached(EventData):
     """The socket is gone."""
 
     code: int | None = Field(description="The WebSocket's close code; 1006 if it was cut.")
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
     quiet_seconds: float = Field(description="How long the bridge waits at least before it attaches again.")
 
 
@@ -349,14 +349,14 @@ class LinkUnreachable(EventData):
     """A connect failed; it is tried again."""
 
     attempts: int = Field(description="How many in a row.")
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
     code: Code
 
 
 class Sentence(EventData):
     """For an operator to read."""
 
-    sentence: str
+    sentence: str = Field(description="For people. Not stable.")
 
 
 class ForeignState(Sentence):
@@ -406,7 +406,7 @@ class Resolved(EventData):
     command_id: CommandId
     by: str = Field(description="The operator.")
     outcome: Literal["succeeded", "failed"]
-    reason: str
+    reason: str = Field(description="For people. Not stable.")
 
 
 class Unhandled(EventData):
