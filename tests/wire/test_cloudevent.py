@@ -1,6 +1,7 @@
 """CloudEvents around what others write: read as the official Python SDK writes them, and what is none is named."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,8 @@ from cloudevents.core.bindings.rabbitmq import (
 )
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from bridge.app.asyncapi.example import Example, examples
 from bridge.errors import BodyError, Code
@@ -175,3 +178,29 @@ def test_type_of_a_structured_event_may_not_be_of_another_version() -> None:
     with pytest.raises(BodyError) as caught:
         read_command(unfold(structured(envelope)), channels={"acme-7"}, now=NOW)
     assert caught.value.code is Code.UNSUPPORTED_VERSION
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(body=st.binary(max_size=200) | st.dictionaries(st.sampled_from([*ATTRIBUTES, "data", "data_base64"]), _JSON))
+def test_any_bytes_are_a_message_or_a_named_error(body: Any) -> None:
+    """Anybody may write here; an exception of another kind would stop the intake of everybody."""
+    with contextlib.suppress(BodyError):
+        unfold(structured(body))
+
+
+@given(
+    data=st.dictionaries(st.text(max_size=8), _JSON, max_size=4), extra=st.dictionaries(st.sampled_from("abc"), _JSON)
+)
+def test_what_was_folded_is_unfolded(data: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Wherever the data stands among the attributes, and whatever is in it."""
+    envelope = {**extra, "data": data, **ATTRIBUTES}
+    assume("\\u0000" not in json.dumps(envelope))
+    assert (
+        json.loads(unfold(structured(json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace"))).body) == data
+    )
