@@ -47,8 +47,10 @@ def hash_of(request: dict) -> str | None:
 
 
 def lost(request: dict) -> int | None:
-    """How much our balance falls, in aettos; None where that is not known."""
+    """How much our balance falls, in aettos, or at a close how much less than it we get; None where not known."""
     before, after = request["balances_before"], request["balances_after"]
+    if request["decoded"]["kind"] == "channel_close_mutual_tx":
+        after = {account: request["decoded"][f"{request['role']}_amount"]}
     return None if before is None or after is None else int(before[account]) - int(after[account])
 
 

@@ -32,13 +32,14 @@ from bridge.wire.incoming import read_sign_reply
 from bridge.wire.outgoing import sign_request_envelope
 from bridge.wire.serialization import build
 from bridge.wire.verdict import assess
-from tests.system.house import Pair, house
+from tests.system.house import House, Pair, house
 from tests.system.test_handwritten_signer import NAME, OURS, PEER, SECONDS, SEED, terms
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "careful_signer.py"
 PAGE = ROOT / "docs" / "writing-a-signer.md"
-MOST = 100
+MOST = 10**15
+"""Room for a share of the fee of a close, and for payments."""
 TERMS = terms(Dialect.JSON_RPC, SigningForm.NETWORK_HASH)
 
 
@@ -95,8 +96,8 @@ class Questions:
             CommandId("t-1"),
             now,
             now + 60,
-            balances_before={OURS: 1000, PEER: 1000},
-            balances_after={OURS: 1000 - MOST, PEER: 1000 + MOST},
+            balances_before={OURS: 2 * MOST, PEER: MOST},
+            balances_after={OURS: MOST, PEER: 2 * MOST},
         )
         await self.publisher.publish(sign_request_envelope(self.prefix, TERMS, replace(request, **changes)))
         async with asyncio.timeout(SECONDS):
@@ -155,7 +156,7 @@ async def test_what_is_late_dear_or_unknown_is_refused(amqp_url: str, tmp_path: 
     now = SteadyClock()()
     async with questions(amqp_url) as asked, careful(amqp_url, asked.prefix, OURS, SEED, tmp_path):
         late = await asked.ask("q.1", update(2, 1), opened_at=now - 90, deadline=now - 30)
-        dear = await asked.ask("q.2", update(2, 2), balances_after={OURS: 1000 - MOST - 1, PEER: 1000})
+        dear = await asked.ask("q.2", update(2, 2), balances_after={OURS: MOST - 1, PEER: 2 * MOST + 1})
         blind = await asked.ask("q.3", update(2, 3), balances_after=None)
         lied = await asked.ask("q.4", replace(update(2, 4), hash=TransactionHash("0" * 64)))
         good = json.loads(await asked.ask("q.5", update(2, 5)))
@@ -177,22 +178,41 @@ async def test_the_careful_signers_reply_passes_the_bridges_checks(amqp_url: str
     assert isinstance(assess(TERMS, transaction, SignReplyBody.model_validate(reply)), Signed)
 
 
-@pytest.mark.parametrize("dialect", ["json-rpc", "legacy"])
-async def test_the_careful_signer_serves_a_whole_bridge(amqp_url: str, tmp_path: Path, dialect: str) -> None:
-    """The channel opens, a payment within its limit goes through, and one above it is refused with its code."""
-    pair = Pair("care", dialect, "late" if dialect == "legacy" else None)
-    async with house(amqp_url, tmp_path, pair, signers=False) as home, AsyncExitStack() as stack:
+@asynccontextmanager
+async def served(url: str, directory: Path, pair: Pair) -> AsyncIterator[House]:
+    """A house where nobody signs but two of these."""
+    async with house(url, directory, pair, signers=False) as home, AsyncExitStack() as stack:
         for role in ("initiator", "responder"):
-            await stack.enter_async_context(
-                careful(amqp_url, home.prefix, pair.account(role), pair.key(role), tmp_path)
-            )
+            await stack.enter_async_context(careful(url, home.prefix, pair.account(role), pair.key(role), directory))
         await home.opened()
-        payer, payee = pair.account("initiator"), pair.account("responder")
-        paid = await home.run(pair.initiator, "transfer", from_=payer, to=payee, amount=str(MOST))
-        refused = await home.run(pair.initiator, "transfer", from_=payer, to=payee, amount=str(MOST + 1))
-    assert paid["outcome"] == "succeeded"
+        yield home
+
+
+async def pay(home: House, pair: Pair, amount: int) -> dict[str, Any]:
+    payer, payee = pair.account("initiator"), pair.account("responder")
+    return await home.run(pair.initiator, "transfer", from_=payer, to=payee, amount=str(amount))
+
+
+@pytest.mark.parametrize("profile", [None, "late"])
+async def test_the_careful_signer_serves_a_whole_bridge(amqp_url: str, tmp_path: Path, profile: str | None) -> None:
+    """The channel opens, pays within the limit and closes, in both dialects."""
+    dialect = "json-rpc" if profile is None else "legacy"
+    pair = Pair("care", dialect, profile, initiator_amount=3 * MOST, responder_amount=MOST)
+    async with served(amqp_url, tmp_path, pair) as home:
+        paid = await pay(home, pair, MOST)
+        closed = await home.run(pair.initiator, "shutdown")
+    assert (paid["outcome"], closed["outcome"]) == ("succeeded", "succeeded")
+
+
+async def test_its_refusal_ends_up_in_the_result(amqp_url: str, tmp_path: Path) -> None:
+    """Code and reason; and the channel goes on."""
+    pair = Pair("dear", initiator_amount=5 * MOST, responder_amount=MOST)
+    async with served(amqp_url, tmp_path, pair) as home:
+        refused = await pay(home, pair, MOST + 1)
+        paid = await pay(home, pair, MOST)
     assert (refused["outcome"], refused["code"]) == ("failed", "sign_refused")
     assert "over_limit" in refused["sentence"]
+    assert (paid["outcome"], paid["round"]) == ("succeeded", 2)
 
 
 def test_the_page_shows_exactly_this_signer() -> None:
