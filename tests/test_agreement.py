@@ -23,7 +23,7 @@ from bridge.app.settings import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, Confi
 from bridge.app.source import KNOWN_NAMES
 from bridge.channel.command import COMMANDS
 from bridge.errors import Code
-from bridge.wire.eventdata import EVENTS, find_event
+from bridge.wire.event import EVENTS, find_event
 from tools.docs.check import pages
 from tools.docs.page import Page
 

@@ -20,7 +20,7 @@ from bridge.app.cli import app
 from bridge.broker.permission import OPERATOR_COMMANDS
 from bridge.broker.topology import plan
 from bridge.channel.command import COMMANDS
-from bridge.wire.eventdata import EVENTS, find_event
+from bridge.wire.event import EVENTS, find_event
 from tests.contract.judge import complaints, complaints_of, letter_complaints
 
 ROOT = Path(__file__).parents[2]

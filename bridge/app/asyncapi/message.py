@@ -1,7 +1,7 @@
 """Every message of the bus contract, by name: which exchange carries it, and which model describes its body.
 
 The one list that the AsyncAPI document, the schemas and the examples are made from. Commands come from
-`channel.command.COMMANDS`, events from `wire.eventdata.EVENTS`: nothing is listed twice.
+`channel.command.COMMANDS`, events from `wire.event.EVENTS`: nothing is listed twice.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from bridge.channel.command import COMMANDS, Checkpoint, Resolve
 from bridge.wire.body import ApprovalBody, DeadLetterHeaders, ResultBody, SignReplyBody, SignRequestBody
-from bridge.wire.eventdata import EVENTS, Event, find_event
+from bridge.wire.event import EVENTS, Event, find_event
 
 OPERATORS = frozenset({Checkpoint.kind, Resolve.kind})
 """Commands that settle what is in doubt."""
