@@ -12,7 +12,7 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test faults fuzz mutants bench lint lock environment clean
+.PHONY: help demo test docs faults fuzz mutants bench lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -28,6 +28,10 @@ test: environment ## every test, on a real RabbitMQ, with coverage
 	CHANNEL_BRIDGE_REQUIRE_BROKER=1 $(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS) || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || status=1; \
 	exit $$status
+
+# The HTML page is an artefact, not committed. Node.js must be there; npm installs what the lock beside tools/docs holds.
+docs: environment ## links, code blocks and the AsyncAPI document checked, the contract as build/asyncapi.html
+	$(BIN)/python -m tools.docs
 
 bench: environment ## a hundred channels, twenty transfers each way: nothing may fail, and what it costs
 	$(BIN)/python -m benchmarks.many_channels $(ARGS)

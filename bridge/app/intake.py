@@ -21,6 +21,7 @@ from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId,
 from bridge.errors import BodyError, Code
 from bridge.journal.journal import Journal
 from bridge.journal.record import Batch, InboxRow, NewOutbox
+from bridge.wire.cloudevent import unfold
 from bridge.wire.envelope import Envelope, Received
 from bridge.wire.incoming import body_hash, read_approval, read_command, read_sign_reply
 from bridge.wire.result import (
@@ -88,10 +89,11 @@ class CommandIntake:
     async def handle(self, delivery: Delivery) -> None:
         received = delivery.received
         try:
+            plain = unfold(received)
             channel, command = read_command(
-                received, channels=self._desk.workers, now=datetime.fromtimestamp(self._desk.clock(), UTC)
+                plain, channels=self._desk.workers, now=datetime.fromtimestamp(self._desk.clock(), UTC)
             )
-            await self._accept(received, channel, command)
+            await self._accept(plain, channel, command)
         except BodyError as error:
             log.info("command_rejected", extra={"code": error.code.value, "path": error.path})
             await self._desk.reject(received, error)
@@ -177,7 +179,7 @@ class ReplyIntake:
         """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""
         received = delivery.received
         try:
-            account, channel, reply = read_sign_reply(received)
+            account, channel, reply = read_sign_reply(unfold(received))
         except BodyError as error:
             await self._desk.reject(received, error)
             await delivery.ack()
@@ -206,7 +208,7 @@ class ApprovalIntake:
         """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""
         received = delivery.received
         try:
-            channel, body = read_approval(received, channels=self._desk.workers)
+            channel, body = read_approval(unfold(received), channels=self._desk.workers)
         except BodyError as error:
             await self._desk.reject(received, error)
             await delivery.ack()

@@ -1,7 +1,7 @@
 """Makes `docs/configuration.md` and `docs/errors.md` from the settings' models and the codes themselves.
 
-`python -m bridge.app.reference docs` writes both; a test compares them with what lies there, so no option
-and no code can change without its page.
+`python -m bridge.app.reference docs` writes them, and the pages about commands and messages that are made elsewhere;
+a test compares all with what lies there, so no option, code, command or message can change without its page.
 """
 
 import sys
@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bridge.app.asyncapi import page as messages
+from bridge.app.cli import page
 from bridge.app.option import Option, find_model, options
 from bridge.app.settings import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, Config, SignerConfig
 from bridge.app.source import KNOWN_NAMES
@@ -277,10 +279,20 @@ def _default(row: Option) -> str:
             return f"`{row.default}`"
 
 
+def pages() -> dict[str, str]:
+    """Every generated page by its file's name."""
+    return {
+        "configuration.md": markdown(),
+        "errors.md": errors_markdown(),
+        "cli.md": page.markdown(),
+        "messages.md": messages.markdown(),
+    }
+
+
 def main(directory: Path) -> None:
-    """Write both pages."""
-    (directory / "configuration.md").write_text(markdown(), encoding="utf-8")
-    (directory / "errors.md").write_text(errors_markdown(), encoding="utf-8")
+    """Write all pages."""
+    for name, text in pages().items():
+        (directory / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -294,4 +294,5 @@ def _received(message: aiormq.abc.DeliveredMessage, queue: str) -> Received:
         type=properties.message_type or "",
         redelivered=bool(message.redelivered),
         queue=queue,
+        content_type=properties.content_type,
     )

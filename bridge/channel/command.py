@@ -57,11 +57,25 @@ def _check_meta(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,27})$")]
+"""How an amount may also be written."""
 Payment = Annotated[
-    int, BeforeValidator(lambda value: _check_payment(_read_amount(value)), json_schema_input_type=int | str)
+    int,
+    BeforeValidator(
+        lambda value: _check_payment(_read_amount(value)),
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_AMOUNT)] | _Digits,
+    ),
 ]
-Fee = Annotated[int, BeforeValidator(lambda value: _check_fee(_read_amount(value)), json_schema_input_type=int | str)]
-AccountText = Annotated[str, Field(pattern=r"^ak_[1-9A-HJ-NP-Za-km-z]{38,60}$")]
+Fee = Annotated[
+    int,
+    BeforeValidator(
+        lambda value: _check_fee(_read_amount(value)),
+        json_schema_input_type=Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | _Digits,
+    ),
+]
+AccountText = Annotated[
+    str, Field(pattern=r"^ak_[1-9A-HJ-NP-Za-km-z]{38,60}$", description="An account, ak_… with a valid checksum.")
+]
 CommandIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 Info = Annotated[str, BeforeValidator(_check_info)]
 
@@ -71,9 +85,13 @@ class _Body(BaseModel):
 
     kind: ClassVar[str]
 
-    command_id: CommandIdText
-    issued_at: Annotated[AwareDatetime, Field(strict=False)]
-    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    command_id: CommandIdText = Field(description="Your key of it: it counts once, for ever, in one deployment.")
+    issued_at: Annotated[AwareDatetime, Field(strict=False)] = Field(
+        description="RFC 3339 with its offset; at most 24 hours ago, at most 60 seconds ahead."
+    )
+    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = Field(
+        default=None, description="It is not begun after this instant."
+    )
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now > self.expires_at
@@ -82,8 +100,12 @@ class _Body(BaseModel):
 class _Operation(_Body):
     """A command that waits in the channel's line."""
 
-    expect_round: Annotated[int | None, Field(ge=1)] = None
-    allow_exposed: bool = False
+    expect_round: Annotated[int | None, Field(ge=1)] = Field(
+        default=None, description="Run only if the latest co-signed round is this one."
+    )
+    allow_exposed: bool = Field(
+        default=False, description="Run it on chain although an earlier transaction may still be used."
+    )
 
 
 class Transfer(_Operation):
@@ -91,10 +113,12 @@ class Transfer(_Operation):
 
     kind: ClassVar[str] = "transfer"
 
-    from_account: AccountText = Field(alias="from")
-    to_account: AccountText = Field(alias="to")
-    amount: Payment
-    meta: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_meta)] = ()
+    from_account: AccountText = Field(alias="from", description="Who pays, ak_…; either party.")
+    to_account: AccountText = Field(alias="to", description="Who is paid, ak_…; the other party.")
+    amount: Payment = Field(description="Aettos, 1 to 10^27.")
+    meta: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_meta)] = Field(
+        default=(), description="Texts that both sign with the payment; 16 KiB in all, JSON-RPC only."
+    )
 
 
 class Deposit(_Operation):
@@ -102,8 +126,8 @@ class Deposit(_Operation):
 
     kind: ClassVar[str] = "deposit"
 
-    amount: Payment
-    fee: Fee | None = None
+    amount: Payment = Field(description="Aettos, 1 to 10^27.")
+    fee: Fee | None = Field(default=None, description="The chain's fee, in aettos; else the node chooses.")
 
 
 class Withdraw(_Operation):
@@ -111,8 +135,8 @@ class Withdraw(_Operation):
 
     kind: ClassVar[str] = "withdraw"
 
-    amount: Payment
-    fee: Fee | None = None
+    amount: Payment = Field(description="Aettos, 1 to 10^27.")
+    fee: Fee | None = Field(default=None, description="The chain's fee, in aettos; else the node chooses.")
 
 
 class Message(_Operation):
@@ -120,9 +144,9 @@ class Message(_Operation):
 
     kind: ClassVar[str] = "message"
 
-    to_account: AccountText = Field(alias="to")
-    info: Info
-    delivery: Literal["at_most_once"] = "at_most_once"
+    to_account: AccountText = Field(alias="to", description="The peer, ak_….")
+    info: Info = Field(description="The text, at most 65,000 bytes in UTF-8.")
+    delivery: Literal["at_most_once"] = Field(default="at_most_once", description="It may end `unknown`.")
 
 
 class Shutdown(_Operation):
@@ -130,7 +154,7 @@ class Shutdown(_Operation):
 
     kind: ClassVar[str] = "shutdown"
 
-    fee: Fee | None = None
+    fee: Fee | None = Field(default=None, description="The chain's fee, in aettos; else the node chooses.")
 
 
 class Checkpoint(_Operation):
@@ -147,10 +171,9 @@ class Resolve(_Body):
 
     kind: ClassVar[str] = "resolve"
 
-    target: CommandIdText
-    """The `command_id` of the command in doubt."""
-    outcome: Literal["succeeded", "failed"]
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    target: CommandIdText = Field(description="The `command_id` of the command in doubt.")
+    outcome: Literal["succeeded", "failed"] = Field(description="What the operator knows.")
+    reason: Annotated[str, Field(min_length=1, max_length=500)] = Field(description="How he knows; kept in the audit.")
 
 
 class Query(_Body):
@@ -158,7 +181,7 @@ class Query(_Body):
 
     kind: ClassVar[str] = "query"
 
-    what: Literal["state", "balances", "poi"] = "state"
+    what: Literal["state", "balances", "poi"] = Field(default="state", description="What is asked for.")
 
 
 Command = Transfer | Deposit | Withdraw | Message | Shutdown | Checkpoint

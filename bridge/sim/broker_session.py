@@ -148,6 +148,7 @@ class MemoryPublisher:
             correlation_id=envelope.correlation_id,
             reply_to=envelope.reply_to,
             type=envelope.type,
+            content_type=envelope.content_type,
         )
 
     async def _confirmed(self, lost: "asyncio.Future[None]", key: str) -> None:

@@ -285,3 +285,4 @@ class DeadLetterHeaders(_Published):
     source_exchange: str = Field(description="The exchange it was written to.")
     routing_key: str = Field(description="The routing key it was written with: channel and command stand there.")
     author: str = Field(description="The broker's user who wrote it; `_` where unknown.")
+    source_content_type: str = Field(default="", description="The content type it was written with.")

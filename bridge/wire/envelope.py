@@ -42,6 +42,8 @@ AMOUNT_WORDS = (
 """A key that is or ends in one of these words (`_before` and `_after` set aside) names an amount in aettos."""
 INSTANT_WORDS = ("at", "deadline", "until")
 """Likewise: a float under such a key is seconds since the epoch and becomes an RFC 3339 text."""
+CE_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
+"""Before an attribute's name: the RabbitMQ binding, and the two of the AMQP binding."""
 MASKED_KEYS = frozenset({"fsm_id", "existing_fsm_id"})
 """Never published, whatever a step put there."""
 
@@ -88,6 +90,7 @@ class Received:
     type: str | None = None
     redelivered: bool = False
     queue: str = ""
+    content_type: str | None = None
 
     @property
     def author(self) -> str:
@@ -96,7 +99,7 @@ class Received:
 
     def attribute(self, name: str) -> object:
         """A CloudEvents attribute in any of the forms in use over AMQP; None if it is not there."""
-        for prefix in ("ce-", "cloudEvents:", "cloudEvents_"):
+        for prefix in CE_PREFIXES:
             if prefix + name in self.headers:
                 return self.headers[prefix + name]
         return None

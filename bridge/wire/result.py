@@ -14,6 +14,7 @@ from bridge.channel.effect import Conclude, RefuseApproval, RefuseReply
 from bridge.channel.identifier import ChannelName, CommandId
 from bridge.errors import BodyError, Code, Outcome
 from bridge.wire.body import REFUSED, DeadLetterHeaders, ResultBody, classify
+from bridge.wire.cloudevent import readable_body
 from bridge.wire.envelope import (
     CHANNEL,
     TYPE_PREFIX,
@@ -175,10 +176,11 @@ def name_source(received: Received) -> Source:
 def _describe_rejection(received: Received, error: BodyError, source: Source, at: float) -> ResultBody:
     channel, kind = _place(received, source)
     is_command = source == "command"
+    given = readable_body(received)
     return ResultBody(
-        command_id=readable_command_id(received.body) if is_command else None,
-        sign_request_id=readable_sign_request_id(received.body) if source == "sign_reply" else None,
-        approval_request_id=readable_approval_request_id(received.body) if source == "approval" else None,
+        command_id=readable_command_id(given) if is_command else None,
+        sign_request_id=readable_sign_request_id(given) if source == "sign_reply" else None,
+        approval_request_id=readable_approval_request_id(given) if source == "approval" else None,
         channel=channel,
         command=kind,
         outcome=Outcome.REJECTED if is_command else REFUSED,
@@ -232,6 +234,7 @@ def _dead_letter(
         source_exchange=write_text(received.exchange),
         routing_key=write_text(received.routing_key),
         author=received.author,
+        source_content_type=write_text(received.content_type or ""),
     )
     words = {key: str(value) for key, value in headers.model_dump(mode="json").items()}
     return replace(letter, headers={**letter.headers, **words}, content_type="application/octet-stream")

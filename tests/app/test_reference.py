@@ -24,7 +24,7 @@ def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
 MODELS = sorted(_models(Config) | _models(SignerConfig), key=lambda model: model.__name__)
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "errors.md"])
+@pytest.mark.parametrize("name", ["cli.md", "configuration.md", "errors.md", "messages.md"])
 def test_page_is_the_one_the_program_makes(tmp_path: Path, name: str) -> None:
     """An option or code that changes without its page misleads whoever runs the bridge.
 

@@ -124,6 +124,7 @@ async def test_envelope_arrives_as_it_was_sent(stand: Stand, bus: Bus, things: s
     assert (received.exchange, received.routing_key, received.body) == (sent.exchange, sent.routing_key, sent.body)
     assert (received.headers, received.type) == (sent.headers, sent.type)
     assert (received.correlation_id, received.reply_to) == (sent.correlation_id, "somewhere")
+    assert received.content_type == sent.content_type
     assert (received.user_id, received.queue, received.redelivered) == (stand.user, things, False)
 
 

@@ -8,7 +8,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from bridge.channel.terms import Dialect, SigningForm
 from bridge.channel.transaction import Kind
 from bridge.errors import BodyError, EncodingError, FrameError, TransactionError
 from bridge.wire import encoding
+from bridge.wire.cloudevent import STRUCTURED, readable_body, unfold
 from bridge.wire.codec import codec_for
 from bridge.wire.envelope import Received
 from bridge.wire.incoming import (
@@ -156,14 +157,21 @@ def frames(dialect: Dialect) -> Target:
 # --- messages -------------------------------------------------------------------------------------------
 
 _KINDS = sorted(COMMANDS)
+FOLDED = 128
 
 
 def command(data: bytes) -> bool:
-    """The first byte chooses the command. An accepted one has an id, and the same identity at every reading."""
-    kind, body = _KINDS[data[0] % len(_KINDS)] if data else "", data[1:]
+    """The first byte chooses the command, and from 128 on a CloudEvent around it.
+
+    An accepted one has an id, and the same identity at every reading.
+    """
+    kind, body = _KINDS[data[0] % FOLDED % len(_KINDS)] if data else "", data[1:]
     received = _received("channels.commands", f"acme-7.{kind}", body)
-    found = readable_command_id(body)
+    if data and data[0] >= FOLDED:
+        received = replace(received, content_type=STRUCTURED)
+    found = readable_command_id(readable_body(received))
     try:
+        received = unfold(received)
         _, read_one = read_command(received, channels={"acme-7"}, now=NOW)
     except BodyError:
         return False
@@ -207,7 +215,10 @@ def _commands() -> Iterator[bytes]:
         "query": {"what": "balances"},
     }
     for number, kind in enumerate(_KINDS):
-        yield bytes([number]) + json.dumps({**head, **bodies.get(kind, {})}).encode()
+        body = {**head, **bodies.get(kind, {})}
+        yield bytes([number]) + json.dumps(body).encode()
+        event = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "pay.v1", "data": body}
+        yield bytes([FOLDED + number]) + json.dumps(event).encode()
 
 
 def _sign_replies() -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from tests.fuzz import target
 from tests.fuzz.__main__ import judge
 from tests.fuzz.target import ASKED, OWN_KEY, TARGETS, signature
 
-REFUSED = {"reply": 7, "command": 1}
+REFUSED = {"reply": 7, "command": 2}
 """So many seeds of a target are there to be refused; all others are accepted."""
 
 

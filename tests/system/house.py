@@ -39,10 +39,13 @@ from bridge.signing.signer import Signer
 from bridge.sim.server import SimulatedNode
 from bridge.wire import encoding
 from bridge.wire.envelope import Received
+from tests.contract.judge import complaints, letter_complaints
 from tests.permissive import EVERYTHING
 
 NETWORK = "ae_dev"
 T = TypeVar("T")
+EXCHANGES = {"events": "events", "results": "results", "letters": "dead-letters", "questions": "sign-requests"}
+"""What the client reads, by the exchange it comes through."""
 SECONDS = 60.0
 """Bound of every wait: a test that needs longer has failed."""
 
@@ -91,8 +94,10 @@ class House:
     final: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The first final result of each command."""
     dead_letters: list[tuple[bytes, dict[str, Any]]] = field(default_factory=list)
-    received: dict[str, list[Received]] = field(default_factory=lambda: {"events": [], "results": [], "letters": []})
+    received: dict[str, list[Received]] = field(default_factory=lambda: {label: [] for label in EXCHANGES})
     """Everything the client got, as it came."""
+    complaints: list[str] = field(default_factory=list)
+    """What in it was not as the published contract says."""
     sent: list[tuple[str, str, str, dict[str, Any]]] = field(default_factory=list)
     """Command id, channel, kind and fields of each command."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -186,6 +191,14 @@ class House:
         if body.get("command_id") and body["outcome"] in FINAL:
             self.final.setdefault(body["command_id"], body)
 
+    def judge(self, label: str, received: Received) -> None:
+        """All that the bridge says is held to the contract; what the broker dead-letters is nobody's word."""
+        if label == "letters":
+            if "ce-id" in received.headers:
+                self.complaints += letter_complaints(received.headers)
+            return
+        self.complaints += complaints(EXCHANGES[label], received.routing_key, json.loads(received.body))
+
     def take_letter(self, received: Received) -> None:
         self.dead_letters.append((received.body, dict(received.headers)))
 
@@ -275,6 +288,7 @@ async def house(
         finally:
             if made.background is not None:
                 made.background.cancel()
+        assert made.complaints == [], "what was published is not as the contract says"
 
 
 async def _remove(url: str, topology: Topology) -> None:
@@ -295,7 +309,10 @@ async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None
         events = await made.client.listen("events", [(f"{made.prefix}.events", key)], is_temporary=not durable)
         results = await made.client.results(is_temporary=not durable)
         letters = await made.client.listen("letters", [(f"{made.prefix}.dead-letters", "#")], is_temporary=not durable)
+        asked = [(f"{made.prefix}.sign-requests", "#")]
+        questions = await made.client.listen("questions", asked, is_temporary=not durable)
         tasks = [
+            asyncio.create_task(_collect(made, questions, "questions", lambda _: None)),
             asyncio.create_task(_collect(made, events, "events", lambda it: made.events.append(json.loads(it.body)))),
             asyncio.create_task(_collect(made, results, "results", lambda it: made.take_result(json.loads(it.body)))),
             asyncio.create_task(_collect(made, letters, "letters", made.take_letter)),
@@ -311,6 +328,7 @@ async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None
 async def _collect(made: House, consumer: Consumer, label: str, take: Callable[[Received], None]) -> None:
     async for delivery in consumer:
         made.received[label].append(delivery.received)
+        made.judge(label, delivery.received)
         take(delivery.received)
         made.changed.set()
         await delivery.ack()

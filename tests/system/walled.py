@@ -214,6 +214,7 @@ async def walled(directory: Path, program: Program) -> AsyncIterator[Walled]:
         for name in (PAIR.initiator, PAIR.responder):
             await house.event(name, "info.state", round=1)
         yield made
+        assert house.complaints == [], "what was published is not as the contract says"
 
 
 def _note_credentials(made: Walled) -> None:

@@ -250,6 +250,7 @@ def test_rejected_command_is_answered_and_kept_as_a_dead_letter() -> None:
         "source_exchange": "channels.commands",
         "routing_key": "acme-7.transfer",
         "author": "alice",
+        "source_content_type": "",
     }
 
 

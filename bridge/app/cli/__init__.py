@@ -8,7 +8,7 @@ findings are printed).
 import typer
 
 from bridge import __version__
-from bridge.app.cli import audit, channel, command, config, event, process, secret, topology, transaction
+from bridge.app.cli import asyncapi, audit, channel, command, config, event, process, secret, topology, transaction
 from bridge.app.cli.terminal import out
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for top in (process, channel, secret):
+for top in (process, channel, secret, asyncapi):
     app.add_typer(top.app)
 for name, family in {
     "config": config,

@@ -1,0 +1,1 @@
+"""What `make` runs besides the tests: the environment, and the documents' checks."""
