@@ -7,7 +7,18 @@ broker refused us; 74 the journal cannot be read or written; 78 the configuratio
 import typer
 
 from bridge import __version__
-from bridge.app.cli import audit, channel, command, config, event, process, secret, topology
+from bridge.app.cli import (
+    audit,
+    channel,
+    channels,
+    command,
+    config,
+    event,
+    journal,
+    process,
+    secret,
+    topology,
+)
 from bridge.app.cli.terminal import out
 
 app = typer.Typer(
@@ -15,13 +26,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for top in (process, channel, secret):
+for top in (process, channels, channel, secret):
     app.add_typer(top.app)
 for name, family in {
     "config": config,
     "topology": topology,
     "command": command,
     "events": event,
+    "journal": journal,
     "audit": audit,
 }.items():
     app.add_typer(family.app, name=name)
