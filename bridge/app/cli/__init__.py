@@ -13,6 +13,7 @@ from bridge.app.cli import (
     channels,
     command,
     config,
+    dlq,
     event,
     journal,
     process,
@@ -33,6 +34,7 @@ for name, family in {
     "topology": topology,
     "command": command,
     "events": event,
+    "dlq": dlq,
     "journal": journal,
     "audit": audit,
 }.items():
