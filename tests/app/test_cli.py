@@ -126,7 +126,7 @@ def test_the_kit_of_an_unknown_channel_is_an_exit_code_not_a_traceback(config: P
     assert "journal_unavailable" in result.output
 
 
-FAMILIES = ("audit", "command", "config", "dlq", "events", "journal", "topology", "channels", "rescue")
+FAMILIES = ("audit", "command", "config", "dlq", "events", "journal", "topology", "doctor", "channels", "rescue")
 
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from bridge.app.cli import (
     command,
     config,
     dlq,
+    doctor,
     event,
     journal,
     process,
@@ -27,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for top in (process, channels, channel, secret):
+for top in (process, doctor, channels, channel, secret):
     app.add_typer(top.app)
 for name, family in {
     "config": config,
