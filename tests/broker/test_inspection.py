@@ -41,7 +41,7 @@ async def test_asking_publishes_and_takes_nothing(
     name = bus.queues[0].name
     await Publisher(connection).publish(envelope())
     for _ in range(3):
-        assert await may_write(connection, name)
+        assert await may_write(connection, name, "thing.made")
         assert await may_read(connection, name)
     assert await see_queue(connection, name) == Seen(messages=1, consumers=0)
     amqp_channel = await connection.amqp_channel()

@@ -182,6 +182,19 @@ async def test_a_letter_replayed_twice_runs_once(home: House) -> None:
     assert home.state(PAIR.initiator).initiator_balance == PAIR.initiator_amount - 5
 
 
+async def test_a_replay_the_broker_does_not_take_leaves_the_letter(home: House) -> None:
+    """Confirm first, then off the queue: there is no moment at which the command is nowhere."""
+    letter = await dead(home, payment())
+    path = home.directory / "body.json"
+    path.write_bytes(payment(amount="5", command_id="nowhere"))
+    async with Connection(home.url, "vandal") as connection:
+        amqp_channel = await connection.amqp_channel()
+        await (await amqp_channel.raw.get_underlay_channel()).exchange_delete(f"{home.prefix}.commands")
+    status, told = await typed(home, "dlq", "replay", letter.letter_id, "--body", str(path), "--yes")
+    assert (status, "broker_unavailable: " in told) == (76, True), told
+    assert "1 of 1" in (await typed(home, "dlq", "list"))[1]
+
+
 async def test_a_letter_is_discarded_into_a_file(home: House) -> None:
     """Off the queue only when the file has it."""
     letter = await dead(home, b"@@ no json")
