@@ -11,6 +11,10 @@ Others' mistakes are data: a code in a result, an event or a dead letter. Ours a
     ├── UnsupportedInDialect    a client's: the channel's node has no word for it
     ├── OwnerConflict           another process owns the data directory; exit 75
     ├── JournalUnavailable      the disk; the process stops loudly, nothing further is sent
+    ├── GuardUnavailable        the same of a signer's own record (code guard_unavailable)
+    ├── GuardConflict           a request for a second signature in one place: refused, with both hashes
+    ├── KeyUnavailable          transient: what holds a key does not answer; asked again until the deadline
+    ├── KeyRefused              final: what holds a key will not sign, or signs wrongly; the request is refused
     ├── BrokerUnavailable       transient: retried by the supervisor of the connection
     │   ├── BrokerRefused       fatal: credentials, rights, topology that differs
     │   │   └── BrokerUntrusted fatal: no TLS both sides agree on, or a certificate refused (code tls_refused)
@@ -107,6 +111,7 @@ class Code(StrEnum):
     OUTCOME_CORRECTED = "outcome_corrected"
     OWNER_CONFLICT = "owner_conflict"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
+    GUARD_UNAVAILABLE = "guard_unavailable"
     EVENT_UNROUTABLE = "event_unroutable"
     BROKER_UNAVAILABLE = "broker_unavailable"
     BROKER_REFUSED = "broker_refused"
@@ -211,6 +216,30 @@ class OwnerConflict(BridgeError):
 
 class JournalUnavailable(BridgeError):
     code = Code.JOURNAL_UNAVAILABLE
+
+
+class GuardUnavailable(BridgeError):
+    """A signer's record of what it signed cannot be read or written: it signs nothing without one."""
+
+    code = Code.GUARD_UNAVAILABLE
+
+
+class GuardConflict(BridgeError):
+    """Another transaction was signed in that place and still counts. Ends as a refusal."""
+
+    code = Code.SIGN_REFUSED
+
+
+class KeyUnavailable(BridgeError):
+    """Transient: whatever holds the key is away, busy or slow. Asking again may help."""
+
+    code = Code.SIGN_REFUSED
+
+
+class KeyRefused(BridgeError):
+    """Final: whatever holds the key says no, or what it says is no signature. Asking again cannot help."""
+
+    code = Code.SIGN_REFUSED
 
 
 class BrokerUnavailable(BridgeError):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from bridge.app import credential
+from bridge.app import credential, keyring
 from bridge.app.address import (
     BROKER_SCHEMES,
     CHAIN_SCHEMES,
@@ -42,7 +42,6 @@ from bridge.app.source import Table, merge, read_environment, read_file
 from bridge.channel.identifier import ChannelName
 from bridge.channel.terms import Policy, Terms
 from bridge.errors import ConfigInvalid, Finding, TlsRequired
-from bridge.signing.key import load_keys
 
 STARS = "**********"
 
@@ -83,7 +82,7 @@ def load_signer(path: Path | None, environ: Mapping[str, str]) -> SignerConfig:
         mistakes,
         () if broker is None else credential.check_broker(broker),
         credential.check_file_mode(path, file),
-        () if config is None else _check_keys(config),
+        () if config is None else keyring.check_keys(config),
     )
     return _conclude(config, findings)
 
@@ -156,20 +155,13 @@ def _check_password(index: int, user: User) -> Iterable[Finding]:
     return credential.check_secret(f"users[{index}].password_file", user.read_password)
 
 
-def _check_keys(config: SignerConfig) -> Iterable[Finding]:
-    try:
-        keys = load_keys(config.keys)
-    except ConfigInvalid as invalid:
-        return tuple(Finding("keys", f"{one.path}: {one.found}", one.expected) for one in invalid.findings)
-    missing = (account for account in config.policy if account not in keys)
-    return tuple(Finding(f"policy.{account}", "no key", "a key of this account behind keys") for account in missing)
-
-
 def plain_connections(config: Config | SignerConfig) -> tuple[str, ...]:
     """Addresses beyond loopback spoken to without TLS, as an option allows: to be warned of at each start."""
     urls = [(url, BROKER_SCHEMES) for url in config.broker_urls()]
     for node in config.nodes.values() if isinstance(config, Config) else ():
         urls += [(node.url, NODE_SCHEMES), (node.chain_url or "", CHAIN_SCHEMES)]
+    for key in config.keys.transit if isinstance(config, SignerConfig) else ():
+        urls.append((key.url, CHAIN_SCHEMES))
     return tuple(mask(url) for url, schemes in urls if is_plain_beyond_loopback(url, schemes))
 
 

@@ -57,7 +57,11 @@ channels = ["acme-7"]
 """
 
 SIGNER_EXAMPLE = """\
-keys = ["secrets/keys"]
+[keys]
+files = ["secrets/keys"]
+
+[guard]
+data_dir = "signer-data"
 
 [broker]
 url_file = "secrets/amqp_url"
@@ -77,7 +81,10 @@ Made from the program itself by `python -m bridge.app.reference docs`; do not ed
 
 The bridge reads one TOML file and the environment; the environment wins. `{ENVIRONMENT_PREFIX}LIMITS\
 {ENVIRONMENT_DELIMITER}PREFETCH=64` sets `prefetch` under `[limits]`; lists and tables are written as JSON.
-An empty variable counts as absent. Names that are known elsewhere work too:
+An empty variable counts as absent. A directory of secrets, as Docker and Kubernetes mount them, is named by
+`CHANNEL_BRIDGE_SECRETS_DIR`: a file `NAME` in it is the same as the variable `NAME_FILE` with its path, so `AMQP_URL`
+holds the broker's URL and `CHANNEL_BRIDGE_JOURNAL__KEY` the journal's key; small letters do as well, a variable
+wins over its file. Names that are known elsewhere work too:
 
 {{names}}
 
@@ -171,6 +178,7 @@ MEANINGS: Mapping[Code, str] = {
     Code.JOURNAL_UNAVAILABLE: "The journal cannot be written; the process stops and sends nothing further.",
     Code.BROKER_UNAVAILABLE: "No answer from the broker; the connection is replaced and the call repeated.",
     Code.BROKER_REFUSED: "The broker says no for good: credentials, rights, or a topology that differs.",
+    Code.GUARD_UNAVAILABLE: "A signer cannot read or write what it signed; it ends with exit code 74.",
     Code.EVENT_UNROUTABLE: "The broker has no place for an event; it stays in the outbox.",
     Code.CONFIG_INVALID: "The configuration has mistakes; exit code 78.",
     Code.TLS_REQUIRED: "A connection beyond loopback is plain and no option allows it; exit code 78.",

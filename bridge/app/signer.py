@@ -1,8 +1,8 @@
 """`channel-bridge signer`: a process of its own that holds keys, reads sign requests and writes replies.
 
 A request is acked once its reply is confirmed by the broker, so a crash in between brings it again; the same
-request gives the same reply (Ed25519 is deterministic), and the bridge uses one. What to sign is
-`bridge.signing`'s business; this file only carries it.
+request gives the reply that was stored, and the bridge uses one. What to sign is `bridge.signing`'s business;
+this file only carries it.
 """
 
 import asyncio
@@ -13,11 +13,16 @@ from collections.abc import Callable
 from bridge.app.access import Access
 from bridge.app.bus import Bus, Consumes, Delivery, Publishes, RabbitBus
 from bridge.app.clock import SteadyClock
+from bridge.app.keyring import is_development, open_ring
+from bridge.app.settings import SignerConfig
 from bridge.channel.identifier import Account, ChannelName
 from bridge.errors import BodyError, BrokerUnavailable
+from bridge.signing.guard import Guard
 from bridge.signing.signer import Signer
 from bridge.wire.incoming import read_sign_request
 from bridge.wire.outgoing import sign_reply_envelope
+
+DAY_SECONDS = 24 * 3600.0
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +86,7 @@ class SignerService:
             log.error("sign_request_unreadable", extra={"code": error.code.value, "path": error.path})  # noqa: TRY400
             await delivery.reject()
             return
-        reply = self._signer.answer(request)
+        reply = await self._signer.answer(request)
         log.info(
             "sign_request_answered",
             extra={
@@ -89,6 +94,8 @@ class SignerService:
                 "tag": request.tag,
                 "sign_request_id": request.sign_request_id,
                 "refused": reply.refusal is not None,
+                "code": None if reply.refusal is None else reply.refusal.code,
+                "replaces": reply.replaces,
             },
         )
         envelope = sign_reply_envelope(
@@ -96,6 +103,20 @@ class SignerService:
         )
         await publisher.publish(envelope)
         await delivery.ack()
+
+
+async def run(config: SignerConfig) -> None:
+    """The signer a file describes, its guard open and locked for as long as it runs.
+
+    Raises OwnerConflict, GuardUnavailable and ConfigInvalid.
+    """
+    ring = open_ring(config)
+    async with ring.closing:
+        with Guard(config.guard.data_dir, config.guard.reply_days * DAY_SECONDS) as guard:
+            signer = Signer(
+                ring.keys, config.policy, SteadyClock(), guard, config.reply, is_development=is_development(config)
+            )
+            await serve(SignerService(config.prefix, signer, Access(config.broker)))
 
 
 async def serve(service: SignerService) -> None:

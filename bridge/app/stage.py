@@ -165,6 +165,7 @@ class Stage:
         lines = [
             f'prefix = "{self.prefix}"',
             f'keys = ["{directory / f"keys-{role}"}"]',
+            f'guard.data_dir = "{directory / f"signer-data-{role}"}"',
             "[broker]",
             f'url_file = "{self._write_url(directory, f"signer-{role}")}"',
         ]

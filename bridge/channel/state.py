@@ -184,7 +184,8 @@ class OpenRequest:
 class PutAside:
     """A transaction a signer was asked to sign and may have signed, whatever became of it; see `abandonment`."""
 
-    round: int
+    round: int | None
+    """None for a mutual close."""
     hash: TransactionHash
 
 

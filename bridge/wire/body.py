@@ -45,6 +45,9 @@ def _check_signature(text: str) -> str:
     return text
 
 
+SIGN_REQUEST_ID = r"^[A-Za-z0-9._:-]{1,200}$"
+
+
 class _Published(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
 
@@ -88,7 +91,7 @@ class TransactionBody(_Published):
 class SignRequestBody(_Published):
     """A question to a signer: may this transaction be signed? Repeated as often as needed, byte for byte."""
 
-    sign_request_id: str = Field(description="The key of this question; the reply repeats it.")
+    sign_request_id: str = Field(pattern=SIGN_REQUEST_ID, description="The key of this question; the reply repeats it.")
     channel: str = Field(description="Our name of the channel's role.")
     channel_id: str | None = Field(description="The chain's id, ch_…; null before the channel is funded.")
     account: str = Field(description="The account that shall sign, ak_….")
@@ -112,8 +115,9 @@ class SignRequestBody(_Published):
     command_id: str | None = Field(description="The command that caused it, if one of ours did.")
     abandoned: tuple[str, ...] = Field(
         default=(),
-        description="Hashes of other transactions of this round that a signer may have signed: the bridge will use no "
-        "signature of theirs, or has the node's evidence against them. Any other signed for the round still counts.",
+        description="Hashes of other transactions of this round, or of other mutual closes, that a signer may have "
+        "signed: the bridge will use no signature of theirs, or has the node's evidence against them. Any other signed "
+        "for the round still counts.",
     )
     opened_at: Instant = Field(description="When the question was first put.")
     deadline: Instant = Field(description="A reply after this instant is not used.")
@@ -141,7 +145,7 @@ class SignReplyBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    sign_request_id: str = Field(pattern=r"^[A-Za-z0-9._:-]{1,200}$", description="The key of the question.")
+    sign_request_id: str = Field(pattern=SIGN_REQUEST_ID, description="The key of the question.")
     signature: Annotated[str, AfterValidator(_check_signature)] | None = Field(
         default=None, description="Base64 of the 64 bytes of the Ed25519 signature over `signing_payload`."
     )
@@ -153,7 +157,8 @@ class SignReplyBody(BaseModel):
         default=None,
         strict=False,
         max_length=256,
-        description="Hashes of what the signer had signed for this round before and the request declared abandoned.",
+        description="Hashes of what the signer had signed for this round, or as this close, before and the request "
+        "declared abandoned.",
     )
 
     @model_validator(mode="after")

@@ -103,8 +103,8 @@ def message(info: str = "hello") -> Message:
     return Message.model_validate({"command_id": "m-1", "issued_at": ISSUED, "to": RESPONDER, "info": info})
 
 
-def shutdown() -> Shutdown:
-    return Shutdown(command_id="s-1", issued_at=ISSUED)
+def shutdown(name: str = "s-1") -> Shutdown:
+    return Shutdown(command_id=name, issued_at=ISSUED)
 
 
 def checkpoint(name: str = "c-1") -> Checkpoint:

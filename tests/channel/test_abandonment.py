@@ -5,8 +5,21 @@ from bridge.channel.identifier import FsmId, TransactionHash, fingerprint
 from bridge.channel.input import CommandDue, Conflicted, Declined, LinkDown, LinkUp, OffchainState, Signed, SignReplied
 from bridge.channel.request import AskState, Tag
 from bridge.channel.state import PutAside, decode, encode
-from bridge.channel.transaction import Transaction
-from tests.channel.given import FSM, Channel, checkpoint, create, moved, offchain, opened, proposed, transfer
+from bridge.channel.transaction import Kind, Transaction
+from tests.channel.given import (
+    FSM,
+    INITIATOR,
+    Channel,
+    checkpoint,
+    create,
+    moved,
+    offchain,
+    opened,
+    proposed,
+    shutdown,
+    transaction,
+    transfer,
+)
 
 EXPIRED = 301.0
 """Longer than a signer has for a payment of ours."""
@@ -95,6 +108,22 @@ def test_rounds_below_the_co_signed_one_are_forgotten() -> None:
     assert {entry.round for entry in channel.state.put_aside} == {2}
     proposed(channel, transfer(7, "t-3"), Tag.UPDATE, offchain(3), moved(7)).cosigned(offchain(3))
     assert channel.state.put_aside == (PutAside(3, offchain(3).hash),)
+
+
+def closing(channel: Channel, mark: str, initiator: int, responder: int) -> Channel:
+    """A shutdown of ours is with the signer."""
+    shares = {"initiator_amount": initiator, "responder_amount": responder, "fee": 0, "nonce": 1, "account": INITIATOR}
+    channel.give(CommandDue(shutdown(f"s-{mark}"))).wait(1)
+    return channel.requested(Tag.SHUTDOWN, transaction(Kind.CLOSE_MUTUAL, mark, **shares), None)
+
+
+def test_close_that_lapsed_is_declared_with_the_next_close_and_with_no_round() -> None:
+    """A close has no round: it stays usable at every later one, so no later state makes it forgotten."""
+    channel = closing(opened(), "a", 1000, 500).wait(EXPIRED)
+    assert declared(asked(channel, offchain(2), 5, "t-1")) == ()
+    channel.sign().cosigned(offchain(2)).wait(1)
+    proposed(channel, transfer(5, "t-2"), Tag.UPDATE, offchain(3), moved(5)).cosigned(offchain(3)).wait(1)
+    assert declared(closing(channel, "b", 990, 510)) == (transaction(Kind.CLOSE_MUTUAL, "a").hash,)
 
 
 def test_newest_are_kept_of_too_many() -> None:

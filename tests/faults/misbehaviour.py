@@ -14,6 +14,7 @@ from bridge.app.signer import SignerService
 from bridge.channel.identifier import Account, ChannelName
 from bridge.channel.request import Tag
 from bridge.channel.terms import SigningForm
+from bridge.signing.guard import Guard
 from bridge.signing.key import load_keys
 from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import Signer
@@ -52,7 +53,7 @@ class MoodySigner(SignerService):
     async def _answer(self, delivery: Delivery, publisher: Publishes) -> None:
         request = read_sign_request(delivery.received)
         account, channel = Account(request.account), ChannelName(request.channel)
-        reply = self._signer.answer(request)
+        reply = await self._signer.answer(request)
         earlier = self._earlier.get(request.account)
         mood = Mood.GOOD if self.mood is Mood.LATE and not request.tag.endswith("_ack") else self.mood
         self.moods[mood] += 1
@@ -117,11 +118,12 @@ async def moody(url: str, prefix: str, directory: Path, pairs: tuple[Pair, ...])
         max_fee=10**24,
         acknowledge_outflow=True,
     )
-    service = MoodySigner(prefix, Signer(keys, dict.fromkeys(keys, everything), SteadyClock()), [url])
-    task = asyncio.create_task(service.run(), name="moody signer")
-    await service.ready.wait()
-    try:
-        yield service
-    finally:
-        service.stop()
-        await task
+    with Guard(directory / "moody-data") as guard:
+        service = MoodySigner(prefix, Signer(keys, dict.fromkeys(keys, everything), SteadyClock(), guard), [url])
+        task = asyncio.create_task(service.run(), name="moody signer")
+        await service.ready.wait()
+        try:
+            yield service
+        finally:
+            service.stop()
+            await task

@@ -39,10 +39,10 @@ def test_both_forms_of_a_key_give_the_same_account(tmp_path: Path, text: str) ->
     ("form", "name"),
     [(SigningForm.NETWORK_RAW, "signature_raw"), (SigningForm.NETWORK_HASH, "signature_hash")],
 )
-def test_signature_is_that_of_the_published_vector(tmp_path: Path, form: SigningForm, name: str) -> None:
+async def test_signature_is_that_of_the_published_vector(tmp_path: Path, form: SigningForm, name: str) -> None:
     """A signature the node does not accept is worth nothing."""
     payload = signing_payload(bytes.fromhex(VECTOR["tx_hex"]), VECTOR["network_id"], form)
-    assert read_key(_key_file(tmp_path, SEED)).sign(payload).hex() == VECTOR[name]
+    assert (await read_key(_key_file(tmp_path, SEED)).sign(payload)).hex() == VECTOR[name]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from bridge.app.config import Config
 from bridge.channel.identifier import Account
 from bridge.channel.request import Tag
 from bridge.channel.terms import SigningForm
+from bridge.signing.guard import Guard
 from bridge.signing.key import KeyRing, load_keys
 from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import Signer
@@ -124,7 +125,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def signer(roles: tuple[str, ...], clock: Callable[[], float]) -> Signer:
+def signer(roles: tuple[str, ...], clock: Callable[[], float], guard: Guard) -> Signer:
     policy = AccountPolicy(
         tags=frozenset(Tag),
         networks=frozenset({NETWORK}),
@@ -134,7 +135,7 @@ def signer(roles: tuple[str, ...], clock: Callable[[], float]) -> Signer:
         max_fee=10**24,
         acknowledge_outflow=True,
     )
-    return Signer(keys(roles), dict.fromkeys((Account(account_of(role)) for role in roles), policy), clock)
+    return Signer(keys(roles), dict.fromkeys((Account(account_of(role)) for role in roles), policy), clock, guard)
 
 
 def secrets() -> frozenset[str]:

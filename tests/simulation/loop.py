@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from bridge.journal.owner import take
 from bridge.journal.writer import Writer
+from bridge.signing.guard import Guard
 from tests.simulation.process import CURRENT, Process
 
 WORK_SECONDS = (0.00005, 0.0005)
@@ -105,7 +106,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Future[Any]:
         """Inline, after half the latency; the answer comes after the other half. Nothing works for the dead."""
         future: asyncio.Future[Any] = self.create_future()
-        is_commit = getattr(func, "__func__", None) is Writer._commit
+        is_commit = getattr(func, "__func__", None) in (Writer._commit, Guard._commit)
         half = self._random.uniform(*(COMMIT_SECONDS if is_commit else WORK_SECONDS)) / 2
         self.call_later(half, self._work, future, functools.partial(func, *args), is_commit, half)
         return future

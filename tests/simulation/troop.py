@@ -14,6 +14,7 @@ from bridge.app.access import Access
 from bridge.app.service import Service
 from bridge.app.settings import Broker
 from bridge.app.signer import SignerService
+from bridge.signing.guard import Guard
 from bridge.sim.broker import MemoryBroker
 from tests.simulation import cast as casting
 from tests.simulation.bus import Wall, WatchedBus
@@ -49,6 +50,7 @@ class Troop:
         self._walls: dict[str, Wall] = {}
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._down: dict[str, float] = {}
+        self._guards: list[Guard] = []
         self._sessions = 0
         self.services: dict[str, Service] = {}
         self.deaths: dict[str, list[float]] = {}
@@ -78,7 +80,10 @@ class Troop:
     def _service(self, name: str, process: Process) -> Service | SignerService:
         bus = self._bus(name, process)
         if name in self._plan.signers:
-            signer = casting.signer(self._cast.roles(name), self._now)
+            guard = Guard(self._cast.directory / name)
+            self._guards.append(guard)
+            process.deaths.append(guard.close)
+            signer = casting.signer(self._cast.roles(name), self._now, guard)
             spoilt = MischievousBus(bus, self._trouble)
             return SignerService(self._cast.prefix(name), signer, Access(Broker()), self._now, bus=spoilt)
         service = self.services[name] = Service(self._cast.config(name), self._now, bus=bus)
@@ -124,6 +129,11 @@ class Troop:
         tasks = [self._tasks[name] for name in self._plan.bridges]
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         self.ended += [f"{task.get_name()} does not stop" for task in late]
+
+    def clear(self) -> None:
+        """The world is over: the signers, which nobody stops, leave their records open."""
+        for guard in self._guards:
+            guard.close()
 
 
 def aside(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

@@ -186,6 +186,7 @@ class World:
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.run_until_complete(_turns())
+        self.troop.clear()
         self.loop.close()
 
     async def _until(self, look: Callable[[], bool], latest: float = float("inf")) -> None:
@@ -281,6 +282,9 @@ class World:
             error = context.get("exception")
             text = f"{context.get('message')}: {'' if error is None else describe(error)}"
             found.append(Violation("no error is uncaught", "loop", text))
+        for name, bodies in evidence.outcomes.items():
+            if any("guard_conflict" in str(body) for body in bodies):
+                found.append(Violation("the guard is no obstacle", name, str(bodies[-1])))
         if not any(pair.is_lost for pair in evidence.pairs):
             found += [Violation("nothing stays in doubt", name, "after the healing") for name in doubtful(evidence)]
         return found

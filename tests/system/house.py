@@ -32,6 +32,7 @@ from bridge.channel.identifier import ChannelName
 from bridge.channel.request import Tag
 from bridge.channel.state import State
 from bridge.channel.terms import Role, SigningForm
+from bridge.signing.guard import Guard
 from bridge.signing.key import load_keys
 from bridge.signing.policy import AccountPolicy
 from bridge.signing.signer import Signer
@@ -335,12 +336,13 @@ async def _signers(made: House) -> AsyncIterator[None]:
         max_fee=10**24,
         acknowledge_outflow=True,
     )
-    signer = Signer(keys, dict.fromkeys(keys, everything), SteadyClock())
-    service = SignerService(made.prefix, signer, Access(Broker(url=made.url)))
-    task = asyncio.create_task(service.run(), name="signers")
-    await service.ready.wait()
-    try:
-        yield
-    finally:
-        service.stop()
-        await task
+    with Guard(made.directory / "signer-data") as guard:
+        signer = Signer(keys, dict.fromkeys(keys, everything), SteadyClock(), guard)
+        service = SignerService(made.prefix, signer, Access(Broker(url=made.url)))
+        task = asyncio.create_task(service.run(), name="signers")
+        await service.ready.wait()
+        try:
+            yield
+        finally:
+            service.stop()
+            await task

@@ -1,7 +1,8 @@
 """`channel-bridge`: one command, and a word for each thing it does; one file here for each word or family of words.
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage; 75 another process owns the data directory; 76 the
-broker refused us; 74 the journal cannot be read or written; 78 the configuration is wrong (all findings are printed).
+broker refused us; 74 the journal, or a signer's guard, cannot be read or written; 78 the configuration is wrong (all
+findings are printed).
 """
 
 import typer
@@ -20,6 +21,7 @@ from bridge.app.cli import (
     process,
     secret,
     topology,
+    transaction,
 )
 from bridge.app.cli.terminal import out
 
@@ -38,6 +40,7 @@ for name, family in {
     "dlq": dlq,
     "journal": journal,
     "audit": audit,
+    "transaction": transaction,
 }.items():
     app.add_typer(family.app, name=name)
 

@@ -2,23 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.app import config as configuration
-from bridge.app import service, telemetry
+from bridge.app import keyring, service, telemetry
 from bridge.app import signer as signing
-from bridge.app.access import Access
 from bridge.app.cli.terminal import ConfigPath, err, exits, load
 from bridge.app.cli.terminal import run as run_work
-from bridge.app.clock import SteadyClock
-from bridge.signing.key import load_keys
-from bridge.signing.signer import Signer
-from bridge.sim import scenario as scenarios
-from bridge.sim.fault import Fault, Pause
-from bridge.sim.program import Options
-from bridge.sim.program import serve as serve_node
+
+if TYPE_CHECKING:
+    from bridge.sim.fault import Fault, Pause
 
 app = typer.Typer()
 
@@ -36,6 +31,8 @@ def run(config: ConfigPath = None) -> None:
 def _warn_of_plain(loaded: configuration.Config | configuration.SignerConfig) -> None:
     for url in configuration.plain_connections(loaded):
         err.print(f"warning: {url} is spoken to without TLS", markup=False)
+    if isinstance(loaded, configuration.SignerConfig) and keyring.has_clear_keys(loaded):
+        err.print("warning: a key lies unencrypted in a file, and development = false vouches for it", markup=False)
 
 
 @app.command()
@@ -44,9 +41,8 @@ def signer(config: ConfigPath = None) -> None:
     with exits():
         loaded = configuration.load_signer(config, os.environ)
         telemetry.set_up(loaded.log.level, loaded.log.format)
-        made = Signer(load_keys(loaded.keys), loaded.policy, SteadyClock(), loaded.reply)
         _warn_of_plain(loaded)
-        run_work(signing.serve(signing.SignerService(loaded.prefix, made, Access(loaded.broker))))
+        run_work(signing.run(loaded))
 
 
 @app.command()
@@ -61,6 +57,8 @@ def simulate(
     scenario: Annotated[Path | None, typer.Option(help="Faults as a list, TOML or JSON, to play.")] = None,
 ) -> None:
     """Run the simulated node: both parties, both dialects, no real coins."""
+    from bridge.sim.program import Options, serve  # a tenth of the start of every other command
+
     telemetry.set_up("INFO", "console")
     options = Options(
         host=host,
@@ -72,13 +70,15 @@ def simulate(
         control_file=control_file,
         steps=() if scenario is None else _read_scenario(scenario),
     )
-    run_work(serve_node(options))
+    run_work(serve(options))
 
 
-def _read_scenario(path: Path) -> tuple[Fault | Pause, ...]:
+def _read_scenario(path: Path) -> "tuple[Fault | Pause, ...]":
+    from bridge.sim import scenario
+
     try:
-        return tuple(scenarios.read(path))
-    except scenarios.ScenarioInvalid as error:
+        return tuple(scenario.read(path))
+    except scenario.ScenarioInvalid as error:
         raise typer.BadParameter(str(error), param_hint="--scenario") from error
 
 

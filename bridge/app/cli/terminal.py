@@ -13,7 +13,14 @@ from rich.console import Console
 from bridge.app import config as configuration
 from bridge.app.access import Access
 from bridge.broker.connection import Connection
-from bridge.errors import BrokerRefused, BrokerUnavailable, ConfigInvalid, JournalUnavailable, OwnerConflict
+from bridge.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    ConfigInvalid,
+    GuardUnavailable,
+    JournalUnavailable,
+    OwnerConflict,
+)
 
 ConfigPath = Annotated[
     Path | None,
@@ -47,7 +54,7 @@ def exits() -> Iterator[None]:
             )
         err.print(f"{error.code.value}: {error}", markup=False)
         raise typer.Exit(WRONG_CONFIG) from error
-    except (OwnerConflict, BrokerRefused, BrokerUnavailable, JournalUnavailable) as error:
+    except (OwnerConflict, BrokerRefused, BrokerUnavailable, JournalUnavailable, GuardUnavailable) as error:
         err.print(f"{error.code.value}: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(_exit_code(error)) from error
 
@@ -55,7 +62,7 @@ def exits() -> Iterator[None]:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, OwnerConflict):
         return OWNED
-    return JOURNAL_FAILED if isinstance(error, JournalUnavailable) else BROKER_FAILED
+    return JOURNAL_FAILED if isinstance(error, (JournalUnavailable, GuardUnavailable)) else BROKER_FAILED
 
 
 def load(path: Path | None) -> configuration.Config:
@@ -67,7 +74,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except BaseExceptionGroup as group:
-        known = group.subgroup((OwnerConflict, BrokerUnavailable, JournalUnavailable, ConfigInvalid))
+        known = group.subgroup((OwnerConflict, BrokerUnavailable, JournalUnavailable, GuardUnavailable, ConfigInvalid))
         if known is None:
             raise
         raise _first(known) from group
