@@ -96,7 +96,8 @@ MUTANTS = (
     Mutant(
         "ack a command before it is journaled",
         "bridge/app/intake.py",
-        "        received = delivery.received\n        try:\n            plain = unfold(received)\n            channel, command = read_command(",
+        "        received = delivery.received\n        try:\n"
+        "            plain = unfold(received)\n            channel, command = read_command(",
         "        await delivery.ack()\n        received = delivery.received\n        try:\n"
         "            plain = unfold(received)\n            channel, command = read_command(",
         "tests/system/test_commit_first.py::test_what_could_not_be_stored_has_not_happened[F1]",

@@ -60,6 +60,19 @@ def accepted(row: InboxRow) -> AuditEntry:
     )
 
 
+def replayed(row: InboxRow, letter: str | None) -> AuditEntry:
+    """The same, sent again by an operator out of the dead letters; `letter` is the one he names."""
+    return AuditEntry(
+        "operator",
+        "replayed",
+        row.received_at,
+        author=row.author,
+        command_id=row.command_id,
+        channel=row.channel,
+        reference=letter,
+    )
+
+
 def refused(author: str, answer: Sequence[Envelope], at: float) -> tuple[AuditEntry, ...]:
     """What its author was told at the door; nothing if that was no refusal, but a repeat of what stands."""
     body = ResultBody.model_validate_json(answer[0].body)

@@ -7,10 +7,12 @@ inside.
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import typer
 
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
@@ -78,9 +80,18 @@ class BusClient:
 
     async def command(self, channel: str, kind: str, fields: dict[str, Any], seconds: float) -> dict[str, Any]:
         """One command and its final result body. Raises TimeoutError when the time is over."""
+        command_id = str(fields.get("command_id", uuid.uuid4()))
+
+        async def send() -> None:
+            await self.send(channel, kind, fields | {"command_id": command_id})
+
+        return await self.outcome(command_id, send, seconds)
+
+    async def outcome(self, command_id: str, send: Callable[[], Awaitable[None]], seconds: float) -> dict[str, Any]:
+        """Listens first, then sends; the final result of that command. Raises TimeoutError when the time is over."""
         results = await self.results(f"once-{uuid.uuid4().hex[:8]}")
-        command_id = await self.send(channel, kind, fields)
         try:
+            await send()
             async with asyncio.timeout(seconds):
                 async for delivery in results:
                     body: dict[str, Any] = json.loads(delivery.received.body)
@@ -110,9 +121,18 @@ def read_body(received: Received) -> dict[str, Any]:
 
 
 def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
-    """`name=value` words as fields. Everything stays text, as amounts should."""
+    """`name=text` and `name:=JSON` words as fields. Amounts should stay text. Raises typer.BadParameter."""
     fields: dict[str, Any] = {}
     for text in texts:
-        name, _, value = text.partition("=")
-        fields[name] = value
+        name, sign, value = text.partition("=")
+        if not sign or not name.rstrip(":"):
+            raise typer.BadParameter(f"{text!r} is neither name=text nor name:=JSON", param_hint="FIELDS")
+        fields[name.removesuffix(":")] = _read_json(text, value) if name.endswith(":") else value
     return fields
+
+
+def _read_json(text: str, value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: no JSON behind ':='", param_hint="FIELDS") from error

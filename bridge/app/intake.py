@@ -6,7 +6,7 @@ next is read.
 """
 
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,10 +20,11 @@ from bridge.channel.effect import RefuseApproval, RefuseReply
 from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId, SignRequestId
 from bridge.errors import BodyError, Code
 from bridge.journal.journal import Journal
-from bridge.journal.record import Batch, InboxRow, NewOutbox
+from bridge.journal.record import AuditEntry, Batch, InboxRow, NewOutbox
 from bridge.wire.cloudevent import unfold
 from bridge.wire.envelope import Envelope, Received
-from bridge.wire.incoming import body_hash, read_approval, read_command, read_sign_reply
+from bridge.wire.incoming import body_hash, is_replay, read_approval, read_command, read_sign_reply
+from bridge.wire.letter import LETTER, read_letter_id
 from bridge.wire.result import (
     refused_envelope,
     rejection_envelopes,
@@ -109,7 +110,7 @@ class CommandIntake:
             return
         await self._check_backlog(channel, command)
         row = self._row(received, channel, command, digest)
-        await self._desk.journal.commit(Batch(add_inbox=(row,), audit=(audit.accepted(row),)))
+        await self._desk.journal.commit(Batch(add_inbox=(row,), audit=tuple(_entries(received, row))))
         log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
         worker = self._desk.workers[channel]
         if isinstance(command, Direct):
@@ -165,6 +166,12 @@ class CommandIntake:
             at=self._desk.clock(),
             type_prefix=type_prefix,
         )
+
+
+def _entries(received: Received, row: InboxRow) -> Iterator[AuditEntry]:
+    yield audit.accepted(row)
+    if is_replay(received.routing_key):
+        yield audit.replayed(row, read_letter_id(received.headers.get(LETTER)))
 
 
 class ReplyIntake:

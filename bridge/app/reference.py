@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from bridge.app.asyncapi import page as messages
 from bridge.app.cli import page
+from bridge.app.meaning import MEANINGS
 from bridge.app.option import Option, find_model, options
 from bridge.app.settings import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, Config, SignerConfig
 from bridge.app.source import KNOWN_NAMES
@@ -114,78 +115,6 @@ _CLASS_TEXTS: Mapping[CodeClass, tuple[str, str]] = {
     CodeClass.SIGN_REPLY_REFUSED: ("sign reply refused", "Told to the signer; the reply was not used."),
     CodeClass.APPROVAL_REFUSED: ("approval refused", "Told to the approver; it was not counted."),
     CodeClass.SERVICE: ("channel and service", "Events, alarms, and reasons for the process to stop."),
-}
-
-MEANINGS: Mapping[Code, str] = {
-    Code.MALFORMED: "The body is not one JSON object in UTF-8, or breaks a rule of JSON.",
-    Code.TOO_LARGE: "The body, or a text in it, is longer than allowed.",
-    Code.TOO_DEEP: "The body nests deeper, or holds more values, than allowed.",
-    Code.UNSUPPORTED_VERSION: "The type names a version of the contract this bridge does not speak.",
-    Code.UNKNOWN_COMMAND: "The routing key names no command.",
-    Code.UNSUPPORTED_IN_DIALECT: "The channel's node has no word for this command.",
-    Code.INVALID_FIELD: "A field has a value of the wrong type or form.",
-    Code.MISSING_FIELD: "A required field is absent.",
-    Code.UNKNOWN_FIELD: "A field is not part of this command.",
-    Code.INVALID_AMOUNT: "An amount or fee is not a whole number of aettos in its range.",
-    Code.INVALID_ADDRESS: "An account, channel or contract id has a wrong prefix, length or checksum.",
-    Code.INVALID_TEXT: "A text is no valid UTF-8, holds U+0000, or is too long.",
-    Code.UNKNOWN_CHANNEL: "The routing key names a channel that is not configured.",
-    Code.FORBIDDEN: "The author may not do this, or the id belongs to another author.",
-    Code.IDEMPOTENCY_CONFLICT: "The id was used before with another body or channel; the first command is untouched.",
-    Code.STALE_COMMAND: "`issued_at` lies too far in the past or in the future.",
-    Code.CHANNEL_BUSY: "The channel's backlog is full.",
-    Code.SHUTTING_DOWN: "The bridge is stopping.",
-    Code.EXPIRED: "`expires_at` passed before the command's turn came.",
-    Code.ROUND_MISMATCH: "The latest co-signed round is not `expect_round`.",
-    Code.CHANNEL_CLOSED: "The channel is closed, or only an operator can bring it back.",
-    Code.CHANNEL_NOT_OPEN: "The channel is not open at the moment.",
-    Code.POLICY_DENIED: "The channel's policy does not allow it.",
-    Code.APPROVAL_DENIED: "An approver said no; who and why is attached.",
-    Code.APPROVAL_TIMEOUT: "Too few approvals came before the deadline.",
-    Code.INSUFFICIENT_BALANCE: "The sender's balance, less the reserve, does not suffice.",
-    Code.NODE_REJECTED: "The node refused the request; its code is attached.",
-    Code.SIGN_REQUEST_MISMATCH: "The node asked to sign something else than was commanded.",
-    Code.TRIGGER_LOST: "The node never asked for a signature, and several tries did not help.",
-    Code.SIGN_TIMEOUT: "No signer answered before the deadline.",
-    Code.SIGN_REFUSED: "The signer refused; its reason is attached.",
-    Code.SIGNER_MISBEHAVED: "Five replies to one sign request failed the checks.",
-    Code.UNSUPPORTED_SIGNATURE: "The reply is signed with something else than Ed25519.",
-    Code.CONFLICT: "The node reported a conflict and the co-signed state does not hold the transaction.",
-    Code.PEER_REFUSED: "The peer refused to sign.",
-    Code.NOT_APPLIED: "Both sides agree on a state without the transaction.",
-    Code.SUPERSEDED: "Another transaction was co-signed at that round or above.",
-    Code.ONCHAIN_REJECTED: "The chain did not take the transaction.",
-    Code.PEER_TIMEOUT: "The peer did not answer after our signature was handed on; it may still hold it.",
-    Code.CONNECTION_LOST: "The node's connection was lost after our signature was handed on, or there is none.",
-    Code.NODE_RESTARTED: "The node lost the channel's session after our signature was handed on.",
-    Code.AWAITING_CHAIN: "Signed by both, not confirmed on chain yet.",
-    Code.LEGACY_NO_EVIDENCE: "The node's dialect cannot say what became of it.",
-    Code.DELIVERY_UNKNOWN: "The node may or may not have taken the message.",
-    Code.SIGN_REPLY_INVALID: "The reply failed a check; `reason` says which: encoding, tx_changed, signatures, key, "
-    "small_order.",
-    Code.SIGN_REPLY_LATE: "The request was settled or its deadline passed before the reply came.",
-    Code.SIGN_REQUEST_UNKNOWN: "No such sign request was made on this channel.",
-    Code.SIGN_REPLY_DUPLICATE: "The request was answered already.",
-    Code.APPROVAL_UNKNOWN: "No such approval is asked for on this channel.",
-    Code.APPROVAL_LATE: "The request for approval was settled or its deadline passed before this came.",
-    Code.APPROVAL_MISMATCH: "The approval names another body hash than the request does.",
-    Code.PROTOCOL_VIOLATION: "The node sent something that is no frame, or breaks the protocol.",
-    Code.RECOVERY_REQUIRED: "The channel cannot be attached again; only a close on chain is left.",
-    Code.FOREIGN_STATE: "The node holds a co-signed state this bridge never saw.",
-    Code.INVARIANT_VIOLATION: "A bug in the bridge: the channel is halted.",
-    Code.EXPOSURE_CLEARED: "A later round was co-signed: the failed transaction can no longer be used.",
-    Code.ABANDONED_STATE_USED: "A transaction that was refused or met a conflict was co-signed after all.",
-    Code.OUTCOME_CORRECTED: "A command told as failed has happened after all: the books must count it.",
-    Code.OWNER_CONFLICT: "Another process owns the data directory.",
-    Code.JOURNAL_UNAVAILABLE: "The journal cannot be written; the process stops and sends nothing further.",
-    Code.BROKER_UNAVAILABLE: "No answer from the broker; the connection is replaced and the call repeated.",
-    Code.BROKER_REFUSED: "The broker says no for good: credentials, rights, or a topology that differs.",
-    Code.GUARD_UNAVAILABLE: "A signer cannot read or write what it signed; it ends with exit code 74.",
-    Code.EVENT_UNROUTABLE: "The broker has no place for an event; it stays in the outbox.",
-    Code.CONFIG_INVALID: "The configuration has mistakes; exit code 78.",
-    Code.TLS_REQUIRED: "A connection beyond loopback is plain and no option allows it; exit code 78.",
-    Code.TLS_REFUSED: "A TLS handshake failed: a certificate, its host, a version below 1.2, or no client certificate; "
-    "nothing was sent. Of the broker: exit code 76; of a node: in `link.unreachable`, and tried again.",
 }
 
 

@@ -82,6 +82,7 @@ class Connection:
         self._live: _Live | None = None
         self._changed = asyncio.Event()
         self._refused: BrokerRefused | None = None
+        self._failure = ""
         self._task: asyncio.Task[None] | None = None
         self.call_seconds = call_seconds
         self.generation = 0
@@ -105,6 +106,13 @@ class Connection:
         if self._live is not None:
             return self._live.user
         return _user_of(URL(self._urls[self._host % len(self._urls)]))
+
+    @property
+    def broker_version(self) -> str:
+        """What the broker that is connected calls its version; empty while there is none."""
+        transport = None if self._live is None else self._live.raw.transport
+        told = {} if transport is None else transport.connection.server_properties
+        return str(told.get("version") or "")
 
     def replace_urls(self, urls: str | Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
         """Takes new addresses, passwords or certificates. They count from the next connect on."""
@@ -153,6 +161,7 @@ class Connection:
 
     def _count_failure(self, reason: str) -> None:
         self.failures += 1
+        self._failure = reason
         if self.failures == 1:
             log.warning("broker_unavailable", extra={"connection": self._name, "reason": reason})
 
@@ -249,7 +258,8 @@ class Connection:
                 while self._live is None and self._refused is None:
                     await self._changed.wait()
         except TimeoutError as error:
-            raise BrokerUnavailable(f"no connection to the broker within {self.call_seconds:g} s") from error
+            last = f": {self._failure}" if self._failure else ""
+            raise BrokerUnavailable(f"no connection to the broker within {self.call_seconds:g} s{last}") from error
         if self._live is None:
             refused = self._refused or BrokerRefused()
             raise type(refused)(str(refused)) from refused

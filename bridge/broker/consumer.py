@@ -253,7 +253,7 @@ class Consumer:
     def _take(self, subscription: _Subscription, message: aiormq.abc.DeliveredMessage) -> None:
         tag = message.delivery_tag
         assert tag is not None  # noqa: S101
-        received = _received(message, self._queue)
+        received = as_received(message, self._queue)
         subscription.waiting.put_nowait(Delivery(received, subscription.number, tag, self, subscription))
 
     def _is_stray(self, received: Received) -> bool:
@@ -280,7 +280,8 @@ async def _close(amqp_channel: AmqpChannel) -> None:
             await amqp_channel.raw.close()
 
 
-def _received(message: aiormq.abc.DeliveredMessage, queue: str) -> Received:
+def as_received(message: aiormq.abc.DeliveredMessage, queue: str) -> Received:
+    """What the broker delivered from that queue, as the rest of the bridge knows it."""
     properties = message.header.properties
     return Received(
         exchange=message.exchange or "",

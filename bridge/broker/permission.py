@@ -23,6 +23,8 @@ EVERY_CHANNEL = "*"
 OPERATOR_ONLY = ("attach", "checkpoint", "detach", "resolve")
 """Commands that only operators may send."""
 OPERATOR_COMMANDS = (*OPERATOR_ONLY, "query")
+REPLAY = "replay"
+"""Third word of the key of a dead letter sent again: `<channel>.<command>.replay`. A client's key has two words."""
 
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _CHANNEL = r"[a-z0-9-]{1,64}"
@@ -165,7 +167,10 @@ def _operator(names: Names, user: User) -> Rights:
         write=_any(names.commands, pattern=own),
         read=_any(names.results, names.events, names.events_log, names.dead_letters, names.unrouted, pattern=own),
         topics=(
-            Topic(names.commands, write=f"^{channels}\\.{_choice(OPERATOR_COMMANDS)}$"),
+            Topic(
+                names.commands,
+                write=f"^{channels}\\.(?:{_choice(OPERATOR_COMMANDS)}|[A-Za-z0-9_-]+\\.{REPLAY})$",
+            ),
             Topic(names.events, read=f"^{channels}\\."),
             Topic(names.dead_letters, read=_ALL),
             Topic(names.unrouted, read=_ALL),

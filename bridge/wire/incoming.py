@@ -35,6 +35,9 @@ SIGN_REQUEST_LIMITS = Limits(body_bytes=16 * 1024 * 1024, string_bytes=8 * 1024 
 OLDEST = timedelta(hours=24)
 NEWEST = timedelta(seconds=60)
 
+REPLAY = "replay"
+"""Third word of the routing key of a dead letter that is sent again: a right of operators, which no client has."""
+
 _ACCOUNTS = ("from", "to")
 _INSTANTS = ("issued_at", "expires_at")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -127,9 +130,14 @@ def read_sign_request(received: Received) -> SignRequestBody:
 
 
 def split_command_key(routing_key: str) -> tuple[str, str]:
-    """Channel and command as the routing key says them, not judged. Both may be empty."""
+    """Channel and command as the routing key says them, not judged. Both may be empty. A replay's are the same."""
     name, _, kind = routing_key.partition(".")
-    return name, kind
+    return name, kind.removesuffix(f".{REPLAY}")
+
+
+def is_replay(routing_key: str) -> bool:
+    """Whether an operator sends a command again that came to the dead letters (`<channel>.<command>.replay`)."""
+    return routing_key.endswith(f".{REPLAY}") and routing_key.count(".") > 1
 
 
 def readable_command_id(body: bytes) -> CommandId | None:

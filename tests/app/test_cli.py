@@ -1,17 +1,25 @@
 """The command line: exit codes, findings, and no secret on the screen."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from bridge import __version__
+from bridge.app.busclient import parse_fields
 from bridge.app.cli import app
 from bridge.app.cli.terminal import BROKER_FAILED, JOURNAL_FAILED, WRONG_CONFIG
 from bridge.signing.key import read_key
 
 run = CliRunner().invoke
+WRONG_USAGE = 2
 
 
 @pytest.fixture
@@ -116,3 +124,53 @@ def test_the_kit_of_an_unknown_channel_is_an_exit_code_not_a_traceback(config: P
     result = run(app, ["rescue", "acme-7", "--config", str(config)])
     assert result.exit_code == JOURNAL_FAILED
     assert "journal_unavailable" in result.output
+
+
+FAMILIES = ("audit", "command", "config", "dlq", "events", "journal", "topology", "doctor", "channels", "rescue")
+
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield words
+    for name, child in (children or {}).items():
+        yield from leaves(child, (*words, name))
+
+
+TREE = tuple(leaves(get_command(app)))
+
+
+@pytest.mark.parametrize("words", [words for words in TREE if words[0] in FAMILIES], ids=" ".join)
+def test_help_ends_with_an_example_that_is_this_very_command(words: tuple[str, ...]) -> None:
+    """What is copied from the help is the command one asked about."""
+    shown = " ".join(run(app, [*words, "--help"], env={"COLUMNS": "200"}).output.split())
+    assert f"channel-bridge {' '.join(words)}" in shown.partition("Examples:")[2]
+
+
+def test_the_shell_completes_words_and_options() -> None:
+    """As bash asks for it, of the program itself."""
+    program = Path(sys.executable).with_name("channel-bridge")
+    asked = {"_CHANNEL_BRIDGE_COMPLETE": "complete_bash", "COMP_WORDS": "channel-bridge dlq re", "COMP_CWORD": "2"}
+    answer = subprocess.run([str(program)], env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert answer.stdout.split() == ["replay"]
+    shown = subprocess.run(
+        ["bash", "-c", f"{program} --show-completion; true"], capture_output=True, text=True, check=True
+    )
+    assert "complete_bash" in shown.stdout
+
+
+@pytest.mark.parametrize("word", ["amount", "=5", ":=5", "meta:={"])
+def test_a_field_that_is_none_is_wrong_usage(word: str) -> None:
+    result = run(app, ["command", "send", "acme-7", "transfer", word])
+    assert result.exit_code == WRONG_USAGE
+    assert word in result.output
+
+
+def test_fields_are_text_unless_they_say_otherwise() -> None:
+    """Amounts stay text; a round is a number, and meta a list."""
+    assert parse_fields(["amount=5", "expect_round:=7", 'meta:=["a=b"]', "reason=a=b"]) == {
+        "amount": "5",
+        "expect_round": 7,
+        "meta": ["a=b"],
+        "reason": "a=b",
+    }

@@ -32,6 +32,7 @@ QUEUES = (
 WRITTEN = {
     "commands": (
         *("acme-7.transfer", "acme-7.query", "acme-9.transfer", "acme-9.query", "acme-7", "", "acme-7.transfer.x"),
+        *("acme-7.transfer.replay", "acme-9.transfer.replay", "acme-7.replay", "acme-7.transfer.x.replay"),
         *(f"{name}.{kind}" for name in ("acme-7", "acme-9") for kind in ("attach", "checkpoint", "detach", "resolve")),
     ),
     "results": ("alice.acme-7.succeeded", "bob.acme-7.succeeded"),
@@ -133,7 +134,7 @@ ALLOWED: dict[str, set[Act]] = {
         *OWN,
     },
     "alice": {
-        *_writes("commands", "acme-7.transfer", "acme-7.query"),
+        *_writes("commands", "acme-7.transfer", "acme-7.query", "acme-7.replay"),
         *_binds("results", "alice.#"),
         *_binds("events", "acme-7.#", "acme-7.command.approval_requested"),
         *OWN,
@@ -141,7 +142,7 @@ ALLOWED: dict[str, set[Act]] = {
         *SMUGGLED,
     },
     "bob": {
-        *_writes("commands", "acme-7.transfer", "acme-7.query", "acme-9.transfer", "acme-9.query"),
+        *_writes("commands", "acme-7.transfer", "acme-7.query", "acme-9.transfer", "acme-9.query", "acme-7.replay"),
         *_binds("results", "bob.#"),
         *_binds("events", *(key for key in READ["events"] if key not in ("#", "_.#"))),
         *OWN,
@@ -156,6 +157,7 @@ ALLOWED: dict[str, set[Act]] = {
     },
     "otto": {
         *_writes("commands", *(key for key in WRITTEN["commands"] if key.endswith((".query", *_OPERATOR)))),
+        *_writes("commands", "acme-7.transfer.replay", "acme-9.transfer.replay"),
         *_binds("results", "otto.#"),
         *_binds("events", *(key for key in READ["events"] if key not in ("#", "_.#"))),
         *_binds("dead-letters", "#"),

@@ -8,7 +8,22 @@ findings are printed).
 import typer
 
 from bridge import __version__
-from bridge.app.cli import asyncapi, audit, channel, command, config, event, process, secret, topology, transaction
+from bridge.app.cli import (
+    asyncapi,
+    audit,
+    channel,
+    channels,
+    command,
+    config,
+    dlq,
+    doctor,
+    event,
+    journal,
+    process,
+    secret,
+    topology,
+    transaction,
+)
 from bridge.app.cli.terminal import out
 
 app = typer.Typer(
@@ -16,13 +31,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for top in (process, channel, secret, asyncapi):
+for top in (process, doctor, channels, channel, secret, asyncapi):
     app.add_typer(top.app)
 for name, family in {
     "config": config,
     "topology": topology,
     "command": command,
     "events": event,
+    "dlq": dlq,
+    "journal": journal,
     "audit": audit,
     "transaction": transaction,
 }.items():

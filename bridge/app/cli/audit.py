@@ -12,7 +12,7 @@ from bridge.app.cli.terminal import FAILED, OK, AsJson, ConfigPath, JournalPath,
 app = typer.Typer(help="The record of who decided what, read from the journal.", no_args_is_help=True)
 
 
-@app.command("verify")
+@app.command("verify", epilog="Examples:\n\n    channel-bridge audit verify -c bridge.toml --anchor 4711:9f2c…")
 def audit_verify(
     journal: JournalPath = None,
     file: Annotated[Path | None, typer.Option(help="An export to check instead of a journal.")] = None,
@@ -29,7 +29,7 @@ def audit_verify(
         raise typer.Exit(OK if verdict.is_whole else FAILED)
 
 
-@app.command("export")
+@app.command("export", epilog="Examples:\n\n    channel-bridge audit export -c bridge.toml --after 4711 > audit.jsonl")
 def audit_export(
     journal: JournalPath = None,
     after: Annotated[int, typer.Option(min=0, help="Only rows behind this number.")] = 0,
@@ -41,7 +41,7 @@ def audit_export(
             sys.stdout.write(line + "\n")
 
 
-@app.command("head")
+@app.command("head", epilog="Examples:\n\n    channel-bridge audit head -c bridge.toml")
 def audit_head(journal: JournalPath = None, config: ConfigPath = None) -> None:
     """Print the newest row as SEQ:HASH: keep it elsewhere, it is an anchor for `audit verify`."""
     with exits():

@@ -13,7 +13,7 @@ from bridge.channel.identifier import ChannelName
 app = typer.Typer()
 
 
-@app.command("rescue")
+@app.command("rescue", epilog="Examples:\n\n    channel-bridge rescue acme-7 -c bridge.toml > kit.json")
 def show_rescue_kit(
     channel: Annotated[str, typer.Argument(help="The channel's name in the configuration.")],
     config: ConfigPath = None,

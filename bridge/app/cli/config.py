@@ -10,7 +10,7 @@ from bridge.app.cli.terminal import ConfigPath, exits, load, out
 app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 
 
-@app.command("check")
+@app.command("check", epilog="Examples:\n\n    channel-bridge config check -c bridge.toml")
 def config_check(config: ConfigPath = None) -> None:
     """Find every mistake without connecting to anything. Exit code 78 if there is one."""
     with exits():
@@ -18,7 +18,7 @@ def config_check(config: ConfigPath = None) -> None:
         out.print(f"ok: {len(loaded.channels)} channels on {len(loaded.nodes)} nodes", markup=False)
 
 
-@app.command("show")
+@app.command("show", epilog="Examples:\n\n    channel-bridge config show -c bridge.toml | jq .channels")
 def config_show(config: ConfigPath = None) -> None:
     """Print what is in force, secrets masked."""
     with exits():

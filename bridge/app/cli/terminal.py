@@ -33,6 +33,8 @@ Url = Annotated[
     str | None,
     typer.Option(help="The broker, as your own user; without a password. Else AMQP_URL or AMQP_URL_FILE."),
 ]
+Prefix = Annotated[str, typer.Option(envvar="CHANNEL_BRIDGE_PREFIX", help="The deployment's prefix.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without: only tell what would be done.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 OK, FAILED, JOURNAL_FAILED, OWNED, BROKER_FAILED, WRONG_CONFIG = 0, 1, 74, 75, 76, 78

@@ -14,7 +14,7 @@ from bridge.broker import topology as bus
 app = typer.Typer(help="Exchanges, queues, bindings and users on the broker.", no_args_is_help=True)
 
 
-@app.command("apply")
+@app.command("apply", epilog="Examples:\n\n    AMQP_URL_FILE=builder_url channel-bridge topology apply -c bridge.toml")
 def apply(config: ConfigPath = None) -> None:
     """Create what is missing on the broker. Needs a user that may configure; the running bridge does not."""
     with exits():
@@ -27,7 +27,7 @@ def apply(config: ConfigPath = None) -> None:
         out.print("applied: {} exchanges, {} queues, {} bindings".format(*count), markup=False)
 
 
-@app.command("show")
+@app.command("show", epilog="Examples:\n\n    channel-bridge topology show -c bridge.toml --json")
 def topology_show(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Show exchanges, queues and bindings without connecting."""
     with exits():
@@ -44,7 +44,9 @@ def topology_show(config: ConfigPath = None, as_json: AsJson = False) -> None:
         out.print(table)
 
 
-@app.command("permissions")
+@app.command(
+    "permissions", epilog="Examples:\n\n    channel-bridge topology permissions -c bridge.toml > definitions.json"
+)
 def topology_permissions(config: ConfigPath = None) -> None:
     """Print RabbitMQ definitions: topology, users with hashed passwords, permissions, topic permissions."""
     with exits():
