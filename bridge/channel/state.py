@@ -235,6 +235,8 @@ class Proven:
     round: int
     signed_tx: str
     poi: str
+    balances: tuple[int, int] | None = None
+    """What the node then named as the initiator's and the responder's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ this is its moment; at the end what has changed goes into the books (`bookkeepin
 worth a step.
 """
 
+from dataclasses import replace
 from typing import assert_never
 
 from bridge.channel import (
@@ -331,7 +332,11 @@ def _set_balances(turn: Turn, asked: Asked, entries: dict[str, int]) -> Turn:  #
     moving = turn.operation is not None and turn.operation.stage is not Stage.JOURNALED
     if terms.initiator not in entries or terms.responder not in entries or is_busy(turn) or moving:
         return turn
-    return turn.set(initiator_balance=entries[terms.initiator], responder_balance=entries[terms.responder])
+    named = (entries[terms.initiator], entries[terms.responder])
+    proven = turn.state.proven
+    if proven is not None and proven.round == turn.state.round:
+        turn = turn.set(proven=replace(proven, balances=named))
+    return turn.set(initiator_balance=named[0], responder_balance=named[1])
 
 
 PROBES = (Purpose.PROBE, Purpose.LOOK, Purpose.PROBE_ACK, Purpose.LOOK_ACK)
