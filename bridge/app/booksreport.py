@@ -161,6 +161,8 @@ def _check_entry(verdict: Verdict, channel: str, entry: dict[str, Any], book: Bo
         verdict.add(channel, number, f"the fact {entry['fact_id']} is booked already")
     else:
         book.standing.add(entry["fact_id"])
+    if entry["kind"] == "close":
+        return  # of the same round as the state before it, and nothing is proven of it
     round_ = entry["entry_round"] - (entry["kind"] == "reversal")
     book.held_at[round_] = (totals["channel.initiator"], totals["channel.responder"])
 
@@ -229,4 +231,4 @@ def describe(verdict: Verdict, *, as_json: bool) -> Iterator[str]:
     if verdict.findings:
         yield f"wrong: {verdict.findings} findings in {verdict.entries} entries of {verdict.channels} channels"
     else:
-        yield f"ok: {verdict.entries} entries of {verdict.channels} channels, every one balanced, and the channels' own"
+        yield f"ok: {verdict.entries} entries of {verdict.channels} channels, balanced, and what the channels hold"

@@ -118,14 +118,24 @@ async def consume(db: sqlite3.Connection, channels: list[str]) -> None:
                 await message.ack()
 
 
+def add_up(db: sqlite3.Connection) -> dict:
+    """Channel to how many entries are booked and, account by account, the sum of all lines: to reconcile with."""
+    found: dict = {}
+    for channel, entries in db.execute("SELECT channel, count(*) FROM entry GROUP BY channel"):
+        found[channel] = {"entries": entries, "accounts": {}}
+    for channel, account, debit, credit in db.execute("SELECT channel, account, debit, credit FROM line"):
+        accounts = found[channel]["accounts"]
+        accounts[account] = accounts.get(account, 0) + int(debit) - int(credit)
+    return found
+
+
 def main(path: str, *words: str) -> None:
     with closing(open_books(path)) as db:
         if words == ("--import",):
             booked = sum(book(db, json.loads(line)) for line in sys.stdin)
             print(f"{booked} entries booked")
         elif words == ("--balances",):
-            for channel, account, amount in db.execute("SELECT * FROM balance ORDER BY channel, account"):
-                print(channel, account, amount)
+            print(json.dumps(add_up(db)))
         else:
             asyncio.run(consume(db, list(words)))
 

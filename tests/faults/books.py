@@ -22,6 +22,8 @@ from tests.system.house import House, Pair, house
 PAIRS = (Pair("b1"), Pair("b2"), Pair("b3", "legacy", "late"), Pair("b4", "legacy", "seed"))
 ROLES = ("initiator", "responder")
 SETTLE_SECONDS = 120.0
+AT_ONCE, TURN = 40, 100
+"""Payments on their way at a time, and how many go in one direction before they go in the other."""
 LONGEST_LIFE = 1.5
 """Seconds the consumer lives at most; it takes about a third of one to start, so that many die before they read."""
 
@@ -29,6 +31,9 @@ LONGEST_LIFE = 1.5
 @dataclass(frozen=True, slots=True)
 class Toll:
     payments: int
+    """That passed."""
+    failed: int
+    """That met another one too often, and came to nothing: the books must not have them."""
     kills: int
     cut_short: int
     """How many died with entries still to be booked."""
@@ -38,7 +43,8 @@ class Toll:
 
     def __str__(self) -> str:
         return (
-            f"books: {self.kills} kill -9 of the consumer ({self.cut_short} with work left), {self.payments} payments,"
+            f"books: {self.kills} kill -9 of the consumer ({self.cut_short} with work left), {self.payments} payments"
+            f" and {self.failed} that failed,"
             f" {self.entries} entries in its table, {len(self.wrong)} differences to the node, {self.seconds:.0f} s"
         )
 
@@ -53,16 +59,13 @@ async def strike(url: str, directory: Path, payments: int, kills: int, seed: int
         await accountant.fill(directory / "data")
         paying = asyncio.create_task(_pay(made, payments, seed))
         cut_short = await _kill(made, accountant, paying, kills, seed)
-        command_ids = await paying
+        sent = await paying
         async with asyncio.timeout(SETTLE_SECONDS):
-            for command_id in command_ids:
-                outcome = await made.outcome(command_id, SETTLE_SECONDS)
-                assert outcome["outcome"] == "succeeded", outcome
             await _until_booked(made, accountant)
         await accountant.kill()
         wrong = tuple(_compare(made, accountant))
         entries = sum(accountant.entries().values())
-        return Toll(payments, kills, cut_short, entries, wrong, time.monotonic() - began)
+        return Toll(payments, sent - payments, kills, cut_short, entries, wrong, time.monotonic() - began)
 
 
 async def opened(made: House) -> None:
@@ -71,25 +74,30 @@ async def opened(made: House) -> None:
             await made.event(name, "ledger.posted")
 
 
-async def _pay(made: House, payments: int, seed: int) -> list[str]:
-    """In both directions, a few at a time, so that payments pass as long as the consumer is killed."""
+async def _pay(made: House, payments: int, seed: int) -> int:
+    """Until so many have passed, in both directions and a few at a time; gives how many it took."""
     random = Random(seed)  # noqa: S311  # to repeat a run
-    ids = []
-    for number in range(payments):
-        pair = made.pairs[number % len(made.pairs)]
-        payer, payee = random.sample(ROLES, 2)
-        channel = pair.initiator if payer == "initiator" else pair.responder
-        parties = {"from_": pair.account(payer), "to": pair.account(payee)}
-        ids.append(await made.send(channel, "transfer", amount=str(random.randint(1, 10**12)), **parties))
-        if number >= 40:
-            await made.outcome(ids[number - 40], SETTLE_SECONDS)
-    return ids
+    waiting: list[str] = []
+    sent = passed = 0
+    while passed < payments:
+        while len(waiting) < min(AT_ONCE, payments - passed):
+            pair = made.pairs[sent % len(made.pairs)]
+            payer, payee = ROLES if (sent // TURN) % 2 else ROLES[::-1]
+            channel = pair.initiator if payer == "initiator" else pair.responder
+            parties = {"from_": pair.account(payer), "to": pair.account(payee)}
+            amount = str(random.randint(1, 10**9))
+            waiting.append(await made.send(channel, "transfer", amount=amount, **parties))
+            sent += 1
+        outcome = await made.outcome(waiting.pop(0), SETTLE_SECONDS)
+        passed += outcome["outcome"] == "succeeded"
+    return sent
 
 
-async def _kill(made: House, accountant: Accountant, paying: asyncio.Task[list[str]], kills: int, seed: int) -> int:
+async def _kill(made: House, accountant: Accountant, paying: asyncio.Task[int], kills: int, seed: int) -> int:
     random = Random(seed + 1)  # noqa: S311
     cut_short = 0
-    for _ in range(kills):
+    for number in range(kills):
+        print(f"  {number} kills, {len(made.final)} payments settled", file=sys.stderr, flush=True)
         await asyncio.sleep(random.uniform(0.0, LONGEST_LIFE))
         assert not accountant.has_ended, "the consumer ended by itself"
         cut_short += int(not paying.done() or bool(_missing(made, accountant)))
