@@ -58,7 +58,7 @@ async def strike(url: str, directory: Path, payments: int, kills: int, seed: int
         await opened(made)
         await accountant.fill(directory / "data")
         paying = asyncio.create_task(_pay(made, payments, seed))
-        cut_short = await _kill(made, accountant, paying, kills, seed)
+        cut_short = await _kill(made, accountant, paying, payments, kills, seed)
         sent = await paying
         async with asyncio.timeout(SETTLE_SECONDS):
             await _until_booked(made, accountant)
@@ -93,10 +93,15 @@ async def _pay(made: House, payments: int, seed: int) -> int:
     return sent
 
 
-async def _kill(made: House, accountant: Accountant, paying: asyncio.Task[int], kills: int, seed: int) -> int:
+async def _kill(
+    made: House, accountant: Accountant, paying: asyncio.Task[int], payments: int, kills: int, seed: int
+) -> int:
+    """Evenly over the payments, each at a random instant of a life; gives how many died with work left."""
     random = Random(seed + 1)  # noqa: S311
     cut_short = 0
     for number in range(kills):
+        due = payments * number // (kills + 1)
+        await made.until(lambda due=due: len(made.final) >= due or None, SETTLE_SECONDS)  # type: ignore[misc]
         print(f"  {number} kills, {len(made.final)} payments settled", file=sys.stderr, flush=True)
         await asyncio.sleep(random.uniform(0.0, LONGEST_LIFE))
         assert not accountant.has_ended, "the consumer ended by itself"
