@@ -80,6 +80,14 @@ async def test_books_with_a_reversal_are_whole(tmp_path: Path) -> None:
     assert code == 0, output
 
 
+async def test_a_proof_of_what_was_gone_back_behind_is_compared_with_what_stood_then(tmp_path: Path) -> None:
+    """The reversal is of round 2, and what it leaves is round 1."""
+    channel = proven(acknowledged(opened(), Tag.UPDATE_ACK, offchain(2), moved(7, back=True)), 1007, 493)
+    reestablish(channel, create())
+    code, output = verify(await keep(tmp_path, channel))
+    assert code == 0, output
+
+
 async def test_what_is_in_suspense_is_a_finding(tmp_path: Path) -> None:
     code, output = verify(await keep(tmp_path, proven(opened(), 1000, 507)))
     assert code == FAILED

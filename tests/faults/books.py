@@ -27,6 +27,9 @@ AT_ONCE, TURN = 40, 100
 LONGEST_LIFE = 1.5
 """Seconds the consumer lives at most; it takes about a third of one to start, so that many die before they read."""
 
+BUSY_SHARE, BUSY_SECONDS = 0.7, 0.1
+"""So many die while they book what had waited for them: that soon after their first message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Toll:
@@ -57,6 +60,8 @@ async def strike(url: str, directory: Path, payments: int, kills: int, seed: int
         await accountant.listens()
         await opened(made)
         await accountant.fill(directory / "data")
+        await accountant.kill()
+        await accountant.start()
         paying = asyncio.create_task(_pay(made, payments, seed))
         cut_short = await _kill(made, accountant, paying, payments, kills, seed)
         sent = await paying
@@ -103,7 +108,11 @@ async def _kill(
         due = payments * number // (kills + 1)
         await made.until(lambda due=due: len(made.final) >= due or None, SETTLE_SECONDS)  # type: ignore[misc]
         print(f"  {number} kills, {len(made.final)} payments settled", file=sys.stderr, flush=True)
-        await asyncio.sleep(random.uniform(0.0, LONGEST_LIFE))
+        if random.random() < BUSY_SHARE:
+            await accountant.listens()
+            await asyncio.sleep(random.uniform(0.0, BUSY_SECONDS))
+        else:
+            await asyncio.sleep(random.uniform(0.0, LONGEST_LIFE))
         assert not accountant.has_ended, "the consumer ended by itself"
         cut_short += int(not paying.done() or bool(_missing(made, accountant)))
         await accountant.kill()
