@@ -71,8 +71,9 @@ def books_are_the_nodes(evidence: Evidence) -> Iterator[Violation]:
         if not entries or pair.is_lost or pair.is_closed:
             continue
         final = evidence.applied[pair.name][-1]
-        if _held(entries[-1]) != _has(final):
-            text = f"the books end with {_held(entries[-1])}, the node with {_has(final)}"
+        end = evidence.booked.get(pair.channel(role), _held(entries[-1]))
+        if end != _has(final):
+            text = f"the books end with {end}, the node with {_has(final)}"
             yield Violation("books are the nodes", pair.channel(role), text)
 
 
