@@ -109,6 +109,7 @@ class Code(StrEnum):
     EXPOSURE_CLEARED = "exposure_cleared"
     ABANDONED_STATE_USED = "abandoned_state_used"
     OUTCOME_CORRECTED = "outcome_corrected"
+    BOOKS_DISAGREE = "books_disagree"
     OWNER_CONFLICT = "owner_conflict"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     GUARD_UNAVAILABLE = "guard_unavailable"

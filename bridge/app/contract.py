@@ -28,10 +28,13 @@ from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.channel.state import State, encode
 from bridge.channel.terms import Terms
 from bridge.errors import InvariantViolation
-from bridge.journal.record import Abandoned, Batch, EventRow, InboxRow, LedgerRow, NewOutbox
-from bridge.wire.envelope import Envelope, body_digest
+from bridge.journal.record import Abandoned, Batch, EventRow, InboxRow, LedgerRow, NewOutbox, PostingRow
+from bridge.wire.envelope import Envelope, body_digest, write_data, write_json
 from bridge.wire.outgoing import event_envelope, sign_request_envelope
 from bridge.wire.result import refused_envelope, result_envelopes
+
+POSTED = ("ledger", "posted")
+"""The event whose data are an entry of the books, kept beyond the events' retention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Draft:
     outbox: list[NewOutbox] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     ledger: list[LedgerRow] = field(default_factory=list)
+    postings: list[PostingRow] = field(default_factory=list)
     abandon: list[Abandoned] = field(default_factory=list)
     marks: list[tuple[CommandId, str, bytes | None]] = field(default_factory=list)
     fsm_id: FsmId | None = field(default=None, repr=False)
@@ -85,6 +89,7 @@ class Contract:
             outbox=tuple(draft.outbox),
             events=tuple(draft.events),
             ledger=tuple(draft.ledger),
+            postings=tuple(draft.postings),
             abandon=tuple(draft.abandon),
             fsm_id=draft.fsm_id,
             reestablished=draft.reestablished,
@@ -145,6 +150,10 @@ class Contract:
         draft.seq, draft.prev = seq, body_digest(envelope.body)
         draft.outbox.append(NewOutbox(f"events/{self._terms.name}", envelope))
         draft.events.append(self._event_row(envelope, event_id, seq, now))
+        if (publish.family, publish.name) == POSTED:
+            body = write_json(write_data(publish.data))
+            row = PostingRow(self._terms.name, publish.data["entry"], seq, event_id, now, body)
+            draft.postings.append(row)
 
     def _event_row(self, envelope: Envelope, event_id: str, seq: int, now: float) -> EventRow:
         return EventRow(

@@ -1,9 +1,10 @@
 """`channel-bridge demo`: the whole life of state channels over a real RabbitMQ, before your eyes.
 
-A business client sends commands, two signers with keys of their own sign, an accounting consumer reads the
-events and keeps its own books. Three channels are served by one bridge, both roles of each: one with today's
-nodes' dialect, two with the legacy dialect of 2018 in its two profiles. In the middle of payments the bridge is
-killed and the broker restarted. At the end the books are compared with what the node says, and one line sums up.
+A business client sends commands, two signers with keys of their own sign, and an accountant, the consumer of the
+documents, fills a table of his own with what is posted. Three channels are served by one bridge, both roles of each:
+one with today's nodes' dialect, two with the legacy dialect of 2018 in its two profiles. In the middle of payments the
+bridge and the accountant are killed and the broker restarted. At the end his table is added up and compared with what
+the node says, and one line sums up.
 Exit code 0 only if everything was as promised.
 """
 
@@ -50,8 +51,8 @@ class Audience:
     events: list[dict[str, Any]] = field(default_factory=list)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    books: dict[str, int] = field(default_factory=dict)
-    """Channel to its own balance, kept from events alone."""
+    posted: dict[str, int] = field(default_factory=dict)
+    """Channel to the number of its latest entry: so many must be in the accountant's table."""
     seen: dict[str, int] = field(default_factory=dict)
     """Channel to the number of its latest event: what comes again has one that was seen."""
     repeats: int = 0
@@ -99,21 +100,11 @@ class Audience:
         self.board.set(body["channel"], latest=name, round=str(body["round"] or ""))
         if name == "link.attached" and self.board.channels[body["channel"]].get("state") == "bridge killed":
             self.board.set(body["channel"], state="open")
-        self._book(body["channel"], name, data)
+        if name == "ledger.posted":
+            self.posted[body["channel"]] = data["entry"]
+            role = body["channel"].rpartition("-")[2]
+            self.board.set(body["channel"], **{"own balance": f"{int(data[f'{role}_balance']):,}"})
         self.changed.set()
-
-    def _book(self, channel: str, name: str, data: dict[str, Any]) -> None:
-        """The accountant's books: each fact once, by the sequence number the bridge gave it."""
-        if name in ("transfer.received", "deposit.acknowledged", "withdraw.acknowledged"):
-            self.books[channel] += int(data["own_change"] or 0)
-        elif name == "transfer.succeeded":
-            self.books[channel] -= int(data["amount"])
-        elif name == "deposit.succeeded":
-            self.books[channel] += int(data["amount"])
-        elif name == "withdraw.succeeded":
-            self.books[channel] -= int(data["amount"])
-        if channel in self.books:
-            self.board.set(channel, **{"own balance": f"{self.books[channel]:,}"})
 
     def take_result(self, body: dict[str, Any]) -> None:
         if body.get("command_id") and body["outcome"] in FINAL:
@@ -164,8 +155,7 @@ async def _perform(stage: Stage, shop: Shop, audience: Audience, act: Act) -> No
     board = audience.board
     sides = {role: f"{act.name}-{role}" for role in ROLES}
     accounts = {role: stage.accounts[name] for role, name in sides.items()}
-    for role, name in sides.items():
-        audience.books[name] = act.initiator_amount if role == "initiator" else act.responder_amount
+    for name in sides.values():
         board.set(name, dialect=act.node, state="opening")
     for name in sides.values():
         await audience.event(name, "info.open", f"{name} to open")
@@ -210,16 +200,37 @@ async def _close(shop: Shop, audience: Audience, act: Act) -> None:
 
 
 async def _compare_books(stage: Stage, shop: Shop, audience: Audience, acts: Iterable[Act]) -> None:
-    """The accountant's books, kept from events alone, against what the node says when asked."""
+    """The accountant's table, line by line added up, against what the node says when asked."""
     if audience.refused is not None:
         raise DemoFailed(audience.refused)
     for act in acts:
         for role in ROLES:
             name = f"{act.name}-{role}"
             result = await shop.run(name, "query", what="balances")
-            told = int(result["data"]["balances"][stage.accounts[name]])
-            if told != audience.books[name]:
-                raise DemoFailed(f"{name}: the books say {audience.books[name]}, the channel {told}")
+            told = [int(result["data"]["balances"][stage.accounts[f"{act.name}-{party}"]]) for party in ROLES]
+            sums = await _read_table(stage, audience, name)
+            found = [sums.get(f"channel.{party}", 0) for party in ROLES]
+            if found != told or sum(sums.values()) != 0 or sums.get("suspense"):
+                raise DemoFailed(f"{name}: the books say {sums}, the channel {told}")
+
+
+async def _read_table(stage: Stage, audience: Audience, channel: str) -> dict[str, int]:
+    """Account to the sum of its lines, once all is booked that the audience has heard of."""
+    wanted = audience.posted[channel]
+    book = await _read_book(stage, channel)
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            while book["entries"] < wanted:
+                book = await _read_book(stage, channel)
+    except TimeoutError as error:
+        raise DemoFailed(f"waited {STEP_SECONDS:g} s for entry {wanted} of {channel}") from error
+    accounts: dict[str, int] = book["accounts"]
+    return accounts
+
+
+async def _read_book(stage: Stage, channel: str) -> dict[str, Any]:
+    books = await stage.read_books()
+    return dict(books.get(channel, {"entries": 0}))
 
 
 async def _count_seed_kinds(stage: Stage) -> int:
@@ -284,14 +295,14 @@ async def _scenes(stage: Stage, shop: Shop, audience: Audience) -> None:
     lasting = [act for act in stage.acts if act.profile != "seed"]
     # The oldest dialect has no word to come back with: its channel ends before the bridge is killed.
     audience.board.say(
-        "the accountant's books against the channels, and the channel that cannot outlive the bridge closes"
+        "the accountant's table against the channels, and the channel that cannot outlive the bridge closes"
     )
     await _compare_books(stage, shop, audience, stage.acts)
     for act in stage.acts:
         if act not in lasting:
             await _close(shop, audience, act)
     await _pay_under_fire(stage, shop, audience, lasting)
-    audience.board.say("the accountant's books against the channels again")
+    audience.board.say("the accountant's table against the channels again")
     await _compare_books(stage, shop, audience, lasting)
     audience.board.say("closing")
     for act in lasting:
@@ -305,6 +316,9 @@ async def _pay_under_fire(stage: Stage, shop: Shop, audience: Audience, acts: Se
     await audience.until(lambda: audience.ended(sent) >= UNDER_FIRE // 5 or None, "the first of these payments")
     audience.board.say(f"SIGKILL for the bridge, {audience.ended(sent)} of {len(sent)} payments done")
     await _kill_bridge(stage, audience)
+    audience.board.say("SIGKILL for the accountant, who starts again on the same table")
+    await stage.kill_accountant()
+    stage.start_accountant()
     sent += await _pay_many(stage, shop, today, ROLES)
     await audience.until(lambda: audience.ended(sent) > UNDER_FIRE or None, "payments to go on")
     if stage.has_own_broker:

@@ -1,4 +1,4 @@
-"""The stage of the demo: a broker, a simulated node, a bridge and two signers, each a process of its own.
+"""The stage of the demo: broker, simulated node, bridge, two signers and an accountant, each a process of its own.
 
 Everything lives in one directory and on loopback, and is gone when the stage is: processes, ports, files. The
 parts get what they would get in production and no more: a configuration file, a secret file, a broker user
@@ -6,6 +6,7 @@ with the rights of its role.
 """
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -18,9 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
+import bridge
 from bridge.app.busclient import user_of
 from bridge.broker.permission import Role, User, definitions
 from bridge.broker.private import PrivateBroker
@@ -30,6 +32,7 @@ from bridge.signing.secret import write_secret
 
 NETWORK = "ae_demo"
 START_SECONDS = 20.0
+CONSUMER = "accounting_consumer.py"
 STOP_SECONDS = 3.0
 """How long a part may take to stop before it is killed: the whole stage is gone within 5 s of Ctrl-C."""
 
@@ -103,7 +106,16 @@ class Stage:
         await self._start_node(directory)
         for role in ROLES:
             self._start(f"signer-{role}", ["signer"], self._write_signer(directory, role))
+        await self._hire_accountant(directory)
         self.start_bridge()
+
+    async def _hire_accountant(self, directory: Path) -> None:
+        """Its queue must be there before the first entry is posted."""
+        self.start_accountant()
+        async with asyncio.timeout(START_SECONDS):
+            while b"reading " not in (directory / "accountant.log").read_bytes():
+                self._check("accountant")
+                await asyncio.sleep(0.05)
 
     def _make_keys(self, directory: Path) -> None:
         for role in ROLES:
@@ -272,14 +284,51 @@ class Stage:
         assert self._broker is not None  # noqa: S101  # asked before
         await self._broker.start()
 
+    def start_accountant(self) -> None:
+        """The consumer of the documents, word for word. May be called again after it was killed."""
+        assert self.directory is not None  # noqa: S101  # entered
+        channels = [name for act in self.acts for name in (act.initiator, act.responder)]
+        environment = {"AMQP_URL": self.url("accounting"), "PREFIX": self.prefix}
+        self._spawn("accountant", [str(find_consumer()), str(self._books), *channels], environment)
+
+    async def kill_accountant(self) -> None:
+        process = self._processes.pop("accountant")
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+    async def read_books(self) -> dict[str, Any]:
+        """The accountant's table added up, as `accounting_consumer.py FILE --balances` prints it."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(find_consumer()), str(self._books), "--balances"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env=self._environment(),
+        )
+        printed, _ = await process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"the accountant's table cannot be read: exit code {process.returncode}")
+        found: dict[str, Any] = json.loads(printed)
+        return found
+
+    @property
+    def _books(self) -> Path:
+        assert self.directory is not None  # noqa: S101  # entered
+        return self.directory / "books.sqlite3"
+
     def _start(self, name: str, words: Sequence[str], config: Path | None = None) -> None:
+        self._spawn(name, ["-m", "bridge", *words, *(["--config", str(config)] if config else [])], {})
+
+    def _spawn(self, name: str, words: Sequence[str], environment: Mapping[str, str]) -> None:
         assert self.directory is not None  # noqa: S101  # entered
         # The file must stay open for the child; it is closed when the stage is cleared.
         log = (self.directory / f"{name}.log").open("ab")
         self._logs.append(log)
-        command = [sys.executable, "-m", "bridge", *words, *(["--config", str(config)] if config else [])]
         self._processes[name] = subprocess.Popen(  # noqa: S603  # our own program
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            [sys.executable, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**self._environment(), **environment},
         )
 
     def _environment(self) -> Mapping[str, str]:
@@ -310,6 +359,12 @@ class Stage:
             await self._broker.stop()
         if self._is_temporary and self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def find_consumer() -> Path:
+    """Where the example is: a wheel has it beside the code, a checkout among the documents."""
+    packaged = Path(bridge.__file__).parent / "examples" / CONSUMER
+    return packaged if packaged.exists() else packaged.parents[2] / "docs" / "examples" / CONSUMER
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

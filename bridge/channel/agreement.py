@@ -131,8 +131,11 @@ def _withdraw_outdated(turn: Turn) -> Turn:
 
 def _see_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     """A refused or conflicted transaction of ours was co-signed after all (observed on a real node)."""
-    turn = turn.set(initiator_balance=None, responder_balance=None)  # asked for at once, where the node can say
+    used = next(exposure for exposure in turn.state.exposures if exposure.hash == transaction.hash)
     turn = tell_used(turn, transaction, raw)
+    if turn.terms.dialect is Dialect.LEGACY_SEED and used.moved is not None:
+        return shift(turn, used.moved)
+    turn = turn.set(initiator_balance=None, responder_balance=None)  # asked for at once, where the node can say
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return turn
     accounts = (turn.terms.initiator, turn.terms.responder)

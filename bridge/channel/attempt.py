@@ -10,7 +10,7 @@ A timeout after a signature left us is never `failed`. The proofs are those of g
 from hashlib import blake2b
 from typing import assert_never
 
-from bridge.channel.check import OWN_TAGS, check_command, check_frame, moves
+from bridge.channel.check import OWN_TAGS, check_command, check_frame, own_moves
 from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.input import (
     BadReply,
@@ -268,11 +268,7 @@ def cosigned(turn: Turn, operation: Operation, transaction: Transaction) -> Turn
 
 def apply_moves(turn: Turn, operation: Operation, transaction: Transaction) -> Turn:
     """The balances after our own operation was co-signed as that transaction."""
-    command = operation.command
-    if isinstance(command, Transfer):
-        amount = command.amount if command.from_account == turn.terms.initiator else -command.amount
-        return shift(turn, (-amount, amount))
-    moved = moves(turn.terms, transaction, None)
+    moved = own_moves(turn.terms, operation.command, transaction)
     return turn if moved is None else shift(turn, moved)
 
 

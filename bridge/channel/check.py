@@ -225,6 +225,14 @@ def moves(terms: Terms, transaction: Transaction, updates: tuple[Update, ...] | 
             return None
 
 
+def own_moves(terms: Terms, command: Command, transaction: Transaction) -> Moves | None:
+    """What our command does to the two balances once it is co-signed as that transaction."""
+    if isinstance(command, Transfer):
+        amount = command.amount if command.from_account == terms.initiator else -command.amount
+        return (-amount, amount)
+    return (0, 0) if isinstance(command, Checkpoint) else moves(terms, transaction, None)
+
+
 def _by(terms: Terms, account: str | None, amount: int) -> Moves | None:
     if account == terms.initiator:
         return (amount, 0)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from bridge.channel.approval import ask_for_command
+from bridge.channel.check import own_moves
 from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
 from bridge.channel.effect import Abandon, Conclude, Send
 from bridge.channel.exposure import is_waiting, tell_waiting
@@ -269,7 +270,15 @@ def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None =
     turn = abandon(turn, operation, f"{code.value}: {sentence}")
     command_id = CommandId(operation.command.command_id)
     exposures = tuple(
-        Exposure(command_id, held.round, held.hash, held.nonce, held.ttl, held.account)
+        Exposure(
+            command_id,
+            held.round,
+            held.hash,
+            held.nonce,
+            held.ttl,
+            held.account,
+            own_moves(turn.terms, operation.command, held),
+        )
         for held in operation.handed_over
     )
     turn = turn.set(exposures=(*turn.state.exposures, *exposures))

@@ -2,12 +2,12 @@
 
 A node that is killed loses the channel; with these two its owner closes on chain. The node is asked for the proof
 a moment after a round, when the channel is idle, and every so many rounds under load. Never in the way of a
-payment: the answer counts only if no other state came meanwhile. Source: guarantees.md section 3, observed.md
-"Node crash".
+payment: the answer counts only if no other state came meanwhile. With each proof the node is asked for the balances
+too, and the books are compared with them. Source: guarantees.md section 3, observed.md "Node crash".
 """
 
 from bridge.channel.input import Proof
-from bridge.channel.request import AskProof
+from bridge.channel.request import AskBalances, AskProof
 from bridge.channel.state import Asked, Attachment, Phase, Proven, Purpose, Stage, State
 from bridge.channel.terms import Dialect, Terms
 from bridge.channel.turn import Turn
@@ -49,4 +49,6 @@ def keep_proof(turn: Turn, asked: Asked, proof: Proof) -> Turn:
         return turn.set(proof_not_before=0.0)
     proven = Proven(turn.state.round, cosigned.text, proof.poi)
     turn = turn.set(proven=proven, proof_not_before=0.0)
-    return turn.publish("info", "proof", round=proven.round, tx_hash=cosigned.hash, poi=proven.poi)
+    turn = turn.publish("info", "proof", round=proven.round, tx_hash=cosigned.hash, poi=proven.poi)
+    parties = (turn.terms.initiator, turn.terms.responder)
+    return turn.ask(lambda request_id: AskBalances(request_id, parties), Purpose.BALANCES)

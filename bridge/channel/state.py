@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
+from bridge.channel.books import EMPTY, Books
 from bridge.channel.command import COMMANDS, Command, Direct, Query
 from bridge.channel.identifier import (
     Account,
@@ -224,6 +225,8 @@ class Exposure:
     ttl: int | None = None
     account: Account | None = None
     """Whose nonce."""
+    moved: tuple[int, int] | None = None
+    """What it would do to the initiator's and the responder's balance, in aettos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,8 @@ class Proven:
     round: int
     signed_tx: str
     poi: str
+    balances: tuple[int, int] | None = None
+    """What the node then named as the initiator's and the responder's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +319,9 @@ class State:
     """The present back-off after conflicts, in seconds."""
     pause_until: float = 0.0
     """No trigger before this instant: while the peer is away each one would fail in some milliseconds (rule 8)."""
+    books: Books = EMPTY
+    mined_close: Transaction | None = None
+    """The mutual close the chain was reported to have: who got what in the end."""
     heard_at: float = 0.0
     """When the FSM last did something: the keep-alive counts from here."""
 

@@ -9,9 +9,11 @@ The table below is the whole transition function, one row an input. What a row d
 after it: `attach` (the link), `settlement` (the truth after a gap), `agreement` (co-signed states), `operation`
 and `attempt` (our commands), `proposal` (the peer's), `signature` (the signer's part), `query`. After every row
 the same three things follow: warnings and deadlines, what time does to an attempt, and the head of the line if
-this is its moment. `wake` says when time alone is worth a step.
+this is its moment; at the end what has changed goes into the books (`bookkeeping`). `wake` says when time alone is
+worth a step.
 """
 
+from dataclasses import replace
 from typing import assert_never
 
 from bridge.channel import (
@@ -19,6 +21,7 @@ from bridge.channel import (
     approval,
     attach,
     attempt,
+    bookkeeping,
     ending,
     exposure,
     policy,
@@ -70,6 +73,7 @@ from bridge.channel.request import AskBalances
 from bridge.channel.signature import close_request, hold, is_open, refuse_mismatch, refuse_reply, take_held, warn
 from bridge.channel.state import UNSETTLED, Asked, Attachment, Phase, Purpose, Stage, State
 from bridge.channel.terms import Dialect, Terms
+from bridge.channel.transaction import Kind
 from bridge.channel.turn import Turn
 from bridge.channel.violation import reject_frame
 from bridge.channel.wake import ANSWER_SECONDS, keep_alive_at, wants_keep_alive
@@ -82,7 +86,7 @@ def step(terms: Terms, state: State, input_: Input, now: float) -> tuple[State, 
     if held is not None:
         turn = _replied(turn, held)
     turn = advance(_watch(turn))
-    turn = policy.settle(state, approval.close(state, turn))
+    turn = bookkeeping.keep(state, policy.settle(state, approval.close(state, turn)))
     return turn.state, turn.effects
 
 
@@ -225,6 +229,8 @@ def _after_signature(turn: Turn) -> Turn:
 
 def _chain(turn: Turn, report: ChainReported) -> Turn:
     transaction = report.transaction
+    if transaction.kind is Kind.CLOSE_MUTUAL:
+        turn = turn.set(mined_close=transaction)
     return exposure.see_mined(turn, report).publish(
         "chain",
         _word(transaction.kind.value.removeprefix("channel_")),
@@ -305,7 +311,7 @@ def _settle_answer(turn: Turn, asked: Asked, answered: RequestAnswered) -> Turn:
         case Purpose.PROOF, Proof() as answer:
             return proof.keep_proof(turn, asked, answer)
         case _, Balances(entries):
-            return _set_balances(turn, dict(entries))
+            return _set_balances(turn, asked, dict(entries))
         case _:
             return turn
 
@@ -318,12 +324,19 @@ def _is_receipt(turn: Turn, asked: Asked) -> bool:
     return isinstance(operation.command, Message) and asked.request_id == operation.request_id + 1
 
 
-def _set_balances(turn: Turn, entries: dict[str, int]) -> Turn:  # keys are accounts
+def _set_balances(turn: Turn, asked: Asked, entries: dict[str, int]) -> Turn:  # keys are accounts
+    """What the node says counts, unless a state came since it was asked or one is on its way."""
     terms = turn.terms
+    if turn.state.cosigned_at > asked.since:
+        return turn
     moving = turn.operation is not None and turn.operation.stage is not Stage.JOURNALED
     if terms.initiator not in entries or terms.responder not in entries or is_busy(turn) or moving:
         return turn
-    return turn.set(initiator_balance=entries[terms.initiator], responder_balance=entries[terms.responder])
+    named = (entries[terms.initiator], entries[terms.responder])
+    proven = turn.state.proven
+    if proven is not None and proven.round == turn.state.round:
+        turn = turn.set(proven=replace(proven, balances=named))
+    return turn.set(initiator_balance=named[0], responder_balance=named[1])
 
 
 PROBES = (Purpose.PROBE, Purpose.LOOK, Purpose.PROBE_ACK, Purpose.LOOK_ACK)

@@ -13,6 +13,7 @@ from bridge.channel.identifier import ChannelName, CommandId, FsmId
 from bridge.errors import InvariantViolation
 from bridge.journal.audit import append
 from bridge.journal.ledger import abandon, enter_signatures
+from bridge.journal.posting import enter_postings
 from bridge.journal.record import Batch, EventRow, InboxRow, NewOutbox, OutboxRow
 from bridge.journal.seal import Seal
 from bridge.wire.envelope import Envelope
@@ -27,6 +28,7 @@ def enter(connection: sqlite3.Connection, batch: Batch, seal: Seal, now: float) 
     _mark_inbox(connection, batch.mark_inbox)
     _enter_events(connection, batch.events)
     enter_signatures(connection, batch.ledger)
+    enter_postings(connection, batch.postings)
     append(connection, batch.audit)
     return tuple(_enter_outbox(connection, new, now) for new in batch.outbox)
 

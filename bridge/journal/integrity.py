@@ -46,7 +46,7 @@ class Report:
         return not self.faults
 
 
-TABLES = ("channel", "inbox", "outbox", "event", "ledger", "audit")
+TABLES = ("channel", "inbox", "outbox", "event", "ledger", "audit", "posting")
 
 
 def examine(file: Path, *, thorough: bool = False, tell: Callable[[str], None] = lambda _: None) -> Report:
@@ -64,9 +64,15 @@ def examine(file: Path, *, thorough: bool = False, tell: Callable[[str], None] =
         counts = {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  # our own names
             for table in TABLES
+            if _exists(connection, table)
         }
         head = Audit(connection).head()
         return Report(tuple(faults), counts, "" if head is None else str(head))
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    """A journal of an earlier version lacks the newest tables."""
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name=?", (table,)).fetchone() is not None
 
 
 def _first(found: Iterator[Fault], most: int) -> list[Fault]:
@@ -214,14 +220,17 @@ def export(file: Path) -> Iterator[str]:
     with reading(file) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         yield _line({"table": "meta", "version": version})
-        for table in TABLES:
-            cursor = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608  # our own names
+        for table in (table for table in TABLES if _exists(connection, table)):
+            order = ORDERS.get(table, "rowid")
+            cursor = connection.execute(f"SELECT * FROM {table} ORDER BY {order}")  # noqa: S608  # our own names
             names = [column[0] for column in cursor.description]
             for row in cursor:
                 values = chain([("table", table)], zip(names, row, strict=True))
                 yield _line({name: _show(name, value) for name, value in values})
 
 
+ORDERS = {"posting": "channel, entry"}
+"""Of the tables without a row id."""
 SEALED = ("fsm_id", "previous_fsm_id")
 HASHES = ("prev", "hash")
 

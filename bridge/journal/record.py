@@ -125,6 +125,22 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PostingRow:
+    """One entry of a channel's books, kept for good. What is in `body`: docs/accounting.md."""
+
+    channel: ChannelName
+    entry: int
+    """Gap-free per channel, from 1."""
+    seq: int
+    """Of the event that told of it, with its id."""
+    event_id: str
+    at: float
+    """Seconds since 1970."""
+    body: bytes
+    """The event's data: UTF-8 JSON."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Everything one step wants kept. Committed whole or not at all. Fields left None are not touched.
 
@@ -147,6 +163,7 @@ class Batch:
     outbox: tuple[NewOutbox, ...] = ()
     events: tuple[EventRow, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
+    postings: tuple[PostingRow, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
     """Chained in this order behind everything before."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bridge.errors import JournalUnavailable
 
-VERSION = 2
+VERSION = 3
 
 # The two unique indexes of the ledger are the invariants I3 and I4: what would break them is not stored.
 # The two partial indexes of the inbox keep the questions asked at every command small, however many commands wait or
@@ -61,7 +61,17 @@ CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER audit_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT}
+# The books outlive the events that told of them. `posting` is the data of the event `ledger.posted`, byte for byte.
+POSTINGS = """
+CREATE TABLE posting (
+    channel TEXT NOT NULL, entry INTEGER NOT NULL, seq INTEGER NOT NULL, event_id TEXT NOT NULL, at REAL NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY (channel, entry)
+) WITHOUT ROWID;
+CREATE TRIGGER posting_unchanged BEFORE UPDATE ON posting BEGIN SELECT RAISE(ABORT, 'the books are append-only'); END;
+CREATE TRIGGER posting_kept BEFORE DELETE ON posting BEGIN SELECT RAISE(ABORT, 'the books are append-only'); END;
+"""
+
+MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT, 2: POSTINGS}
 """From each earlier version to the one after it. 0 is a file nobody has written yet."""
 
 

@@ -24,6 +24,7 @@ from bridge.wire.eventdata import (
     Resolved,
     Reverted,
 )
+from bridge.wire.ledgerdata import BooksDisagree, Posted
 from bridge.wire.reportdata import (
     AbandonedStateUsed,
     ChainTransaction,
@@ -149,8 +150,10 @@ EVENTS: tuple[Event, ...] = (
             "protocol_violation": Sentence,
             "invariant_violation": Halted,
             "event_unroutable": Unroutable,
+            "books_disagree": BooksDisagree,
         },
     ),
+    *_events("ledger", {"posted": Posted}),
     *_events("audit", {"resolved": Resolved, "head": AuditHead}),
     *_events("unhandled", {ANY: Unhandled}),
 )

@@ -48,6 +48,7 @@ PARTS = (
     Part("writes-late", ("tests.faults.writes", "--dialect", "legacy-late"), 1300),
     Part("broker", ("tests.faults.bus",), 720),
     Part("signers", ("tests.faults.signers",), 300),
+    Part("books", ("tests.faults.books", "--payments", "1000", "--kills", "25"), 600),
     Part("nodes", ("tests.faults.nodes",), 700),
     Part("houses", ("pytest", "-m", "fault", "tests", "-q", "-p", "no:cacheprovider"), 900),
     Part("trace", ("tests.faults.trace", "--payments", "100"), 240),

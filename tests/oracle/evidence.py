@@ -123,6 +123,8 @@ class Evidence:
     """The ledger in journal order."""
     written: Sequence[tuple[str, str]] = ()
     """Channel and signed transaction of each signed reply that was written to a node's socket, where that was seen."""
+    booked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Channel to what the latest entry in the journal leaves both in it: its event may still wait for the broker."""
     waiting: frozenset[str] = frozenset()
     """Commands that the journal holds as not ended."""
     texts: Mapping[str, str] = field(default_factory=dict)

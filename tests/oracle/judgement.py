@@ -7,7 +7,7 @@ the evidence, and the rule says what it means.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tests.oracle import outcome, payment, secrecy, sequence, signature
+from tests.oracle import books, outcome, payment, secrecy, sequence, signature
 from tests.oracle.evidence import Evidence
 from tests.oracle.violation import Violation
 
@@ -34,6 +34,11 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     signature.each_signature_is_written_once,
     signature.acknowledgements_are_in_time,
     secrecy.nothing_secret_is_readable,
+    books.entries_balance,
+    books.entries_follow_each_other,
+    books.no_fact_is_booked_twice,
+    books.books_are_the_nodes,
+    books.what_is_unexplained_is_told,
 )
 
 

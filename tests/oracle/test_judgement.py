@@ -1,5 +1,6 @@
 """The oracle itself: silent over a good run, and each rule speaks when exactly its fault is planted."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -57,6 +58,40 @@ def pairs(**changes: object) -> Planting:
 TWO = Forward("a-r", 3, "x", "update", "2", EPOCH + 1.0), Forward("a-r", 3, "y", "update", None, EPOCH + 1.9)
 SIX = Sent("6", "a-i", "transfer", "alice", 16)
 EDITED = replace(EVENTS[1], body=EVENTS[1].body.replace(b"requested", b"answered"))
+
+
+def entry(number: int, initiator: int, responder: int, *amounts: int, **fields: object) -> dict[str, object]:
+    """Of the books of a-r: amounts for the two channel accounts and suspense, a debit positive."""
+    accounts = ("channel.initiator", "channel.responder", "suspense")
+    balances = (initiator, responder, -initiator - responder)
+    lines = [
+        {"account": name, "debit": str(max(amount, 0)), "credit": str(max(-amount, 0)), "balance": str(held)}
+        for name, amount, held in zip(accounts, amounts, balances, strict=False)
+    ]
+    body = {
+        "entry": number,
+        "entry_id": f"a-r/{number}",
+        "fact_id": f"fact {number}",
+        "kind": "payment",
+        "lines": lines,
+    }
+    return body | {"initiator_balance": str(initiator), "responder_balance": str(responder), "tx_hash": ""} | fields
+
+
+BEGINNING = entry(1, 100, 100, 100, 100, -200, tx_hash="hash 1 None")
+SECOND = entry(2, 87, 113, -13, 13)
+
+
+def books(*entries: dict[str, object], alarm: bool = True) -> Planting:
+    """The books of a-r behind its other events."""
+    first, prev = 3, digest(EVENTS[5].body)
+    told = events("a-r", ["alarm.books_disagree"] if alarm else [], first, prev)
+    for data in entries:
+        last = told[-1].body if told else EVENTS[5].body
+        (made,) = events("a-r", ["ledger.posted"], first + len(told), digest(last))
+        told.append(replace(made, body=json.dumps(json.loads(made.body) | {"data": data}).encode()))
+    return lambda good: replace(good, events=(*EVENTS, *told))
+
 
 PLANTED: dict[str, tuple[Planting, str]] = {
     "two commands of one amount": (
@@ -155,6 +190,20 @@ def test_a_good_run_breaks_no_rule() -> None:
     assert doubtful(GOOD) == []
 
 
+PLANTED |= {
+    "an entry that does not balance": (books(entry(1, 100, 100, 100, 100, -199)), "entries balance"),
+    "an entry left out": (books(BEGINNING, SECOND | {"entry": 3}), "entries follow each other"),
+    "a balance that does not follow": (books(BEGINNING, entry(2, 87, 113, -12, 12)), "entries follow each other"),
+    "a fact twice": (books(BEGINNING, SECOND | {"fact_id": "fact 1"}), "no fact is booked twice"),
+    "an entry that is not the node's state": (
+        books(BEGINNING, entry(2, 90, 110, -10, 10, tx_hash="hash 2 11"), entry(3, 87, 113, -3, 3)),
+        "books are the nodes",
+    ),
+    "books that stop": (books(BEGINNING), "books are the nodes"),
+    "suspense in silence": (books(BEGINNING, SECOND, alarm=False), "what is unexplained is told"),
+}
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_found(name: str) -> None:
     """A rule that cannot speak proves nothing by its silence."""
@@ -165,6 +214,13 @@ def test_a_planted_fault_is_found(name: str) -> None:
 def test_every_rule_has_a_fault_that_it_finds() -> None:
     """A rule added without its test would be trusted all the same."""
     assert {rule.__name__.replace("_", " ") for rule in RULES} == {rule for _, rule in PLANTED.values()}
+
+
+def test_good_books_break_no_rule() -> None:
+    """A fact that was gone back behind may be booked again; a run whose books nobody read proves nothing of them."""
+    back = entry(3, 100, 100, 13, -13, kind="reversal", reverses="fact 2")
+    again = entry(4, 87, 113, -13, 13, fact_id="fact 2", tx_hash="hash 4 14")
+    assert judge(books(BEGINNING, SECOND, back, again)(GOOD)) == []
 
 
 def test_what_is_repeated_alike_is_no_fault() -> None:

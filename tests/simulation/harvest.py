@@ -1,5 +1,6 @@
 """What a world leaves behind, as evidence: the node's book, the journals, and all that the clients got."""
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -65,6 +66,13 @@ def is_locked_out(node: SimulatedNode, role: str, got: dict[str, float], deaths:
 def read_ledger(directory: Path) -> list[Forward]:
     columns = "channel, round, hash, tag, command_id, at, abandoned_by, signed_tx"
     return [Forward(*row) for row in _ask(directory, f"SELECT {columns} FROM ledger ORDER BY id")]  # noqa: S608
+
+
+def read_booked(directory: Path) -> dict[str, tuple[int, int]]:
+    """Channel to what its latest entry leaves initiator and responder."""
+    rows = _ask(directory, "SELECT channel, body FROM posting ORDER BY channel, entry")
+    told = ((channel, json.loads(body)) for channel, body in rows)
+    return {channel: (int(body["initiator_balance"]), int(body["responder_balance"])) for channel, body in told}
 
 
 def read_waiting(directory: Path) -> list[str]:

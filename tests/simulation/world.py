@@ -23,7 +23,7 @@ from tests.simulation import approver
 from tests.simulation import cast as casting
 from tests.simulation.cast import EPOCH, NETWORK, NODE_PORT, USER, Cast
 from tests.simulation.client import Client
-from tests.simulation.harvest import is_locked_out, read_ledger, read_node, read_waiting
+from tests.simulation.harvest import is_locked_out, read_booked, read_ledger, read_node, read_waiting
 from tests.simulation.log import keep_logs
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
@@ -270,6 +270,7 @@ class World:
             letters=client.letters,
             forwards=[forward for journal in journals for forward in read_ledger(journal)],
             written=[(self.cast.channel(role), signed_tx) for role, signed_tx in self.watch.written],
+            booked={name: held for journal in journals for name, held in read_booked(journal).items()},
             waiting=frozenset(command_id for journal in journals for command_id in read_waiting(journal)),
             texts={"log": log},
             secrets=casting.secrets() | self.watch.credentials.keys(),

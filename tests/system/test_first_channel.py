@@ -5,14 +5,16 @@ port that is free.
 """
 
 import asyncio
+import csv
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -75,8 +77,22 @@ async def test_the_first_channel_of_the_readme_opens_pays_and_closes(
     events = [json.loads(line) for line in (tmp_path / "first" / "events.log").read_text().splitlines()]
     first = events[0]["seq"]  # `events tail` follows from the moment it listens
     assert [event["seq"] for event in events] == list(range(first, first + len(events)))
+    await _check_books(tmp_path, output)
     definitions = json.loads((tmp_path / "first" / "definitions.json").read_text())
     assert [user["name"] for user in definitions["users"]] == ["bridge", "signer", "shop", "books"]
+
+
+async def _check_books(directory: Path, output: str) -> None:
+    """The accountant of the documents, run from the README alone: opening, payment and close, for both roles."""
+    assert re.search(r"^ok: [56] entries of 2 channels", output, re.MULTILINE)  # the peer may be a moment behind
+    told = (directory / "first" / "books.log").read_text()
+    assert re.fullmatch(r"reading channels\.client\.[\w-]+\.accounting\n", told), told
+    with (directory / "first" / "books.csv").open() as file:
+        kinds = [row["kind"] for row in csv.DictReader(file)]
+    assert list(dict.fromkeys(kinds)) == ["opening", "payment", "close"]
+    with closing(sqlite3.connect(directory / "first" / "books.sqlite3")) as table:
+        paid = table.execute("SELECT account, debit, credit FROM line WHERE channel='acme-7' AND entry=2").fetchall()
+    assert paid == [("channel.initiator", "0", "5"), ("channel.responder", "5", "0")]
 
 
 async def _run(commands: str, directory: Path) -> str:

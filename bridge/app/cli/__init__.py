@@ -19,6 +19,7 @@ from bridge.app.cli import (
     doctor,
     event,
     journal,
+    ledger,
     process,
     secret,
     topology,
@@ -42,6 +43,7 @@ for name, family in {
     "journal": journal,
     "audit": audit,
     "transaction": transaction,
+    "ledger": ledger,
 }.items():
     app.add_typer(family.app, name=name)
 
