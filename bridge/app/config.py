@@ -31,6 +31,8 @@ from bridge.app.settings import (
     Channel,
     ClientConfig,
     Config,
+    Http,
+    HttpConfig,
     Journal,
     Limits,
     Node,
@@ -46,7 +48,17 @@ from bridge.signing.key import load_keys
 
 STARS = "**********"
 
-__all__ = ["Config", "SignerConfig", "load", "load_client", "load_signer", "masked", "plain_connections", "terms"]
+__all__ = [
+    "Config",
+    "SignerConfig",
+    "load",
+    "load_client",
+    "load_http",
+    "load_signer",
+    "masked",
+    "plain_connections",
+    "terms",
+]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -68,6 +80,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         credential.check_file_mode(path, file),
         () if journal is None else credential.check_journal(journal, Path(str(table.get("data_dir", "data")))),
         *(_check_password(index, user) for index, user in users),
+        _check_http(table),
         credential.check_nodes(_parts(table).nodes.items()),
     )
     return _conclude(config, findings)
@@ -84,6 +97,7 @@ def load_signer(path: Path | None, environ: Mapping[str, str]) -> SignerConfig:
         () if broker is None else credential.check_broker(broker),
         credential.check_file_mode(path, file),
         () if config is None else _check_keys(config),
+        _check_http(table),
     )
     return _conclude(config, findings)
 
@@ -102,6 +116,13 @@ def load_client(url: str | None, environ: Mapping[str, str]) -> Broker:
     config, mistakes = _validate(ClientConfig, table)
     broker = _valid(Broker, table.get("broker", {}))
     return _conclude(config, chain(mistakes, () if broker is None else credential.check_broker(broker))).broker
+
+
+def load_http(path: Path | None, environ: Mapping[str, str]) -> Http:
+    """The port of a bridge or a signer, and nothing else of its file. Raises as `load` does."""
+    table = merge(read_file(path), read_environment(HttpConfig, environ))
+    config, mistakes = _validate(HttpConfig, {name: value for name, value in table.items() if name == "http"})
+    return _conclude(config, mistakes).http
 
 
 def _validate(model: type[_Model], table: Table) -> tuple[_Model | None, tuple[Finding, ...]]:
@@ -156,6 +177,11 @@ def _check_password(index: int, user: User) -> Iterable[Finding]:
     return credential.check_secret(f"users[{index}].password_file", user.read_password)
 
 
+def _check_http(table: Table) -> Iterable[Finding]:
+    http = _valid(Http, table.get("http", {}))
+    return () if http is None else credential.check_http(http)
+
+
 def _check_keys(config: SignerConfig) -> Iterable[Finding]:
     try:
         keys = load_keys(config.keys)
@@ -170,7 +196,9 @@ def plain_connections(config: Config | SignerConfig) -> tuple[str, ...]:
     urls = [(url, BROKER_SCHEMES) for url in config.broker_urls()]
     for node in config.nodes.values() if isinstance(config, Config) else ():
         urls += [(node.url, NODE_SCHEMES), (node.chain_url or "", CHAIN_SCHEMES)]
-    return tuple(mask(url) for url, schemes in urls if is_plain_beyond_loopback(url, schemes))
+    scheme = f"http://{config.http.host}:{config.http.port}"
+    own = (scheme,) if config.http.is_plain_beyond_loopback else ()
+    return own + tuple(mask(url) for url, schemes in urls if is_plain_beyond_loopback(url, schemes))
 
 
 def masked(config: Config | SignerConfig) -> dict[str, Any]:

@@ -7,12 +7,13 @@ next is read.
 
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bridge.app import audit
 from bridge.app.bus import Consumes, Delivery
 from bridge.app.contract import Names
+from bridge.app.observer import Observer, Rejected
 from bridge.app.relay import Relay
 from bridge.app.worker import Approved, Replied, Worker
 from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
@@ -53,6 +54,7 @@ class Desk:
     journal: Journal
     relay: Relay
     clock: Callable[[], float]
+    observer: Observer = field(default_factory=Observer)
 
     async def answer(self, author: str, envelopes: Sequence[Envelope]) -> None:
         """The result first. Durable and audited, then on its way."""
@@ -66,6 +68,7 @@ class Desk:
             self.names.prefix, received, error, at=self.clock(), type_prefix=self.names.event_type_prefix
         )
         await self.answer(received.author, envelopes)
+        self.observer.tell(Rejected(error.code))
 
     async def refuse(self, channel: ChannelName, refusal: RefuseReply | RefuseApproval) -> None:
         """What could be read and is of no use to anybody."""
@@ -73,6 +76,7 @@ class Desk:
             self.names.prefix, channel, refusal, at=self.clock(), type_prefix=self.names.event_type_prefix
         )
         await self.answer(refusal.author, [envelope])
+        self.observer.tell(Rejected(refusal.code))
 
 
 class CommandIntake:

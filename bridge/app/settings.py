@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.app import tls
+from bridge.app.address import is_loopback
 from bridge.broker import permission
 from bridge.channel.terms import Policy, Role, SigningForm
 from bridge.errors import ConfigInvalid, Finding
@@ -26,6 +27,7 @@ from bridge.signing.signer import ReplyForm
 ENVIRONMENT_PREFIX = "CHANNEL_BRIDGE_"
 ENVIRONMENT_DELIMITER = "__"
 JOURNAL_KEY_DIGITS = 64
+SHORTEST_TOKEN = 16
 MAX_NODE_TIMEOUT = 4_294_967_295
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -349,6 +351,52 @@ class Limits(Section):
     """The longest text taken from a node."""
 
 
+class Http(Section):
+    """The small port for probes, metrics and the console. See [observability](observability.md)."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Where to listen. Beyond loopback without a certificate: warned of at each start."""
+    port: Annotated[Number, Field(ge=0, le=65_535)] = 8090
+    """Where to listen; 0: any free one, told in the log. Taken by another process: an error where it is given here,
+    else a warning, and nothing is served."""
+    console: bool | None = None
+    """Whether the bridge serves its console page, which shows balances; absent: on loopback only."""
+    names: tuple[str, ...] = ()
+    """Host names under which browsers may ask for the console, besides `localhost` and plain addresses: any other is
+    refused, so that no foreign page reads it by a trick with names."""
+    token_file: Path | None = None
+    """File of mode 0600 with a token of 16 characters or more: the console then asks for it, as the password of any
+    user, or as a bearer token."""
+    certificate_file: Path | None = None
+    """File with the server's certificate, PEM, and what leads from it to its authority: then TLS 1.2 or later only."""
+    key_file: Path | None = None
+    """File of mode 0600 with the certificate's key, PEM."""
+
+    @property
+    def has_console(self) -> bool:
+        return is_loopback(self.host) if self.console is None else self.console
+
+    @property
+    def is_plain_beyond_loopback(self) -> bool:
+        return self.certificate_file is None and not is_loopback(self.host)
+
+    def read_context(self) -> ssl.SSLContext | None:
+        """None: plain. Raises `ConfigInvalid`."""
+        if self.certificate_file is None and self.key_file is None:
+            return None
+        return tls.make_server_context(self.certificate_file, self.key_file)
+
+    def read_token(self) -> str | None:
+        """Raises `ConfigInvalid`."""
+        if self.token_file is None:
+            return None
+        token = read_secret(self.token_file)
+        if len(token) < SHORTEST_TOKEN:
+            found, expected = f"{len(token)} characters", f"at least {SHORTEST_TOKEN} characters"
+            raise ConfigInvalid((Finding(str(self.token_file), found, expected),))
+        return token
+
+
 class Config(_Settings):
     """The bridge's file."""
 
@@ -361,6 +409,7 @@ class Config(_Settings):
     log: Log = Log()
     journal: Journal
     broker: Broker = Broker()
+    http: Http = Http()
     limits: Limits = Limits()
     nodes: dict[str, Node] = Field(default_factory=dict)
     channels: tuple[Channel, ...] = ()
@@ -371,6 +420,12 @@ class Config(_Settings):
 
     def broker_urls(self) -> list[str]:
         return self.broker.read_urls()
+
+
+class HttpConfig(_Settings):
+    """What a probe reads of either file."""
+
+    http: Http = Http()
 
 
 class ClientConfig(_Settings):
@@ -391,6 +446,7 @@ class SignerConfig(_Settings):
     128 of the secret key."""
     log: Log = Log()
     broker: Broker = Broker()
+    http: Http = Http()
     policy: dict[AccountId, AccountPolicy] = Field(default_factory=dict)
 
     def broker_urls(self) -> list[str]:

@@ -7,7 +7,7 @@ broker refused us; 74 the journal cannot be read or written; 78 the configuratio
 import typer
 
 from bridge import __version__
-from bridge.app.cli import audit, channel, command, config, event, process, secret, topology
+from bridge.app.cli import audit, channel, command, config, event, health, process, secret, topology
 from bridge.app.cli.terminal import out
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for top in (process, channel, secret):
+for top in (process, channel, secret, health):
     app.add_typer(top.app)
 for name, family in {
     "config": config,

@@ -46,7 +46,7 @@ def signer(config: ConfigPath = None) -> None:
         telemetry.set_up(loaded.log.level, loaded.log.format)
         made = Signer(load_keys(loaded.keys), loaded.policy, SteadyClock(), loaded.reply)
         _warn_of_plain(loaded)
-        run_work(signing.serve(signing.SignerService(loaded.prefix, made, Access(loaded.broker))))
+        run_work(signing.serve(signing.SignerService(loaded.prefix, made, Access(loaded.broker)), loaded.http))
 
 
 @app.command()
