@@ -30,6 +30,7 @@ from bridge.wire.result import (
     repeated_envelopes,
     status_envelopes,
 )
+from bridge.wire.trace import read_trace
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class CommandIntake:
 
     def _row(self, received: Received, channel: ChannelName, command: Command | Direct, digest: str) -> InboxRow:
         assert received.user_id is not None  # noqa: S101  # read_command refuses a command without
+        trace = read_trace(received.headers)
         return InboxRow(
             command_id=CommandId(command.command_id),
             channel=channel,
@@ -131,6 +133,8 @@ class CommandIntake:
             reply_to=received.reply_to,
             correlation_id=received.correlation_id,
             received_at=self._desk.clock(),
+            traceparent=trace.parent,
+            tracestate=trace.state,
             status="running" if isinstance(command, Direct) else "journaled",
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bridge.errors import JournalUnavailable
 
-VERSION = 2
+VERSION = 3
 
 # The two unique indexes of the ledger are the invariants I3 and I4: what would break them is not stored.
 # The two partial indexes of the inbox keep the questions asked at every command small, however many commands wait or
@@ -61,7 +61,9 @@ CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER audit_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT}
+TRACE = "ALTER TABLE inbox ADD COLUMN traceparent TEXT; ALTER TABLE inbox ADD COLUMN tracestate TEXT;"
+
+MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT, 2: TRACE}
 """From each earlier version to the one after it. 0 is a file nobody has written yet."""
 
 

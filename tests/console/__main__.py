@@ -110,6 +110,8 @@ async def detail(page: Page, url: str) -> None:
     await page.until("document.getElementById('d-note').textContent.includes('no such channel')")
     await page.run("location.hash = '#/channel/shop-010'")
     await page.until("document.querySelectorAll('#d-history li').length === 50")
+    facts = await page.run("document.getElementById('d-facts').textContent")
+    check("initiator, json-rpc" in facts, f"the facts of a channel: {facts}")
 
 
 async def rush(show: Show, window: Browser, url: str, shots: Path, seconds: int) -> None:

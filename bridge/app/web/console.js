@@ -240,7 +240,7 @@ function drawAlert() {
 function drawDetail() {
   const channel = channels.get(shown);
   put($("d-name"), shown);
-  if (!channel) { $("d-facts").replaceChildren(); put($("d-note"), "There is no such channel."); return; }
+  if (!channel) { $("d-facts").replaceChildren(); delete $("d-facts").dataset.text; put($("d-note"), "There is no such channel."); return; }
   const [word, tone] = stateOf(channel), state = make("span", word, { class: "state", "data-tone": tone });
   const request = channel.request;
   const facts = [
