@@ -7,10 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.app.cli import app
-from bridge.app.config import load_http, plain_connections
+from bridge.app.config import load, load_http, plain_connections
 from bridge.app.health import Health, Stage, probe_url
 from bridge.app.http import HttpServer, Site
 from bridge.app.settings import Config, Http, SignerConfig
+from bridge.errors import ConfigInvalid
+from bridge.signing.secret import write_secret
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,23 @@ def test_plain_port_beyond_loopback_is_warned_of_and_shows_no_console() -> None:
     wide = Config(journal={"key_file": "k"}, broker=broker, http={"host": "0.0.0.0"})
     assert plain_connections(loopback) == ()
     assert plain_connections(wide) == ("http://0.0.0.0:8090",)
+
+
+@pytest.mark.parametrize(
+    ("table", "path"),
+    [
+        ({"token_file": "short"}, "http.token_file"),
+        ({"token_file": "absent"}, "http.token_file"),
+        ({"key_file": "short"}, "http"),
+        ({"port": 70_000}, "http.port"),
+    ],
+)
+def test_wrong_http_section_is_told_at_the_start(tmp_path: Path, table: dict[str, object], path: str) -> None:
+    """A console that asks for no token because the file was misspelt is one that everybody reads."""
+    write_secret(tmp_path / "short", "too-short")
+    lines = [f"{name} = {json.dumps(value)}" for name, value in table.items()]
+    file = tmp_path / "bridge.toml"
+    file.write_text("\n".join(["[http]", *lines]))
+    with pytest.raises(ConfigInvalid) as wrong:
+        load(file, {})
+    assert path in [finding.path for finding in wrong.value.findings]
