@@ -40,7 +40,9 @@ QUIET_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0
 MOST_CLIENTS = 32
 KEPT_EVENTS = 100
-"""What a page that opens is shown, and the most that one push carries."""
+"""What a page that opens is shown."""
+PUSHED_EVENTS = 50
+"""The most that one push carries: two hundred a second are more than a person reads, and each costs a little."""
 HISTORY_PAGE = 50
 TOLD = ("amount", "code", "tag", "command", "outcome", "sentence", "own_change", "reason")
 """Fields of an event that tell its story in a line."""
@@ -87,7 +89,7 @@ class _Change:
     """What happened since the last push."""
 
     channels: set[ChannelName] = field(default_factory=set)
-    events: deque[EventRow] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+    events: deque[EventRow] = field(default_factory=lambda: deque(maxlen=PUSHED_EVENTS))
     counted: int = 0
 
 
