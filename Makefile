@@ -12,7 +12,7 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test docs faults fuzz mutants bench lint lock environment clean
+.PHONY: help demo test docs faults fuzz mutants bench alerts console lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -46,6 +46,13 @@ fuzz: environment ## a million cases, led by coverage, of all that others write 
 
 mutants: environment ## the code broken on purpose, one rule at a time: the tests must notice
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+alerts: environment ## the alert rules, checked and tested by promtool
+	$(BIN)/python tools/alerts.py
+
+# Chromium is no part of the environment: the browser comes from the distribution's package.
+console: environment ## the console page in a real headless browser: states, phone, dark, and 200 channels at 200 events/s
+	$(BIN)/python -m tests.console $(ARGS)
 
 soak: environment ## ten minutes at full speed, a kill -9 every two: memory must stay flat
 	$(BIN)/python -m benchmarks.soak $(ARGS)

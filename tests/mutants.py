@@ -70,9 +70,9 @@ MUTANTS = (
         "swap F4 and the send: perform before the commit",
         "bridge/app/worker.py",
         "        rows = await self._journal.commit(batch)\n"
-        "        self._contract.settle(draft)\n        self.state = state\n",
-        "        await self._perform(effects)\n        rows = await self._journal.commit(batch)\n"
-        "        self._contract.settle(draft)\n        self.state, effects = state, ()\n",
+        "        self._contract.settle(draft)\n        before, self.state = self.state, state\n",
+        "        await self._perform(effects, input_, arrived_at)\n        rows = await self._journal.commit(batch)\n"
+        "        self._contract.settle(draft)\n        before, self.state, effects = self.state, state, ()\n",
         "tests/system/test_commit_first.py::test_what_could_not_be_stored_has_not_happened[F4]",
     ),
     Mutant(

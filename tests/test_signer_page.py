@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from bridge.app.settings import Keys, SignerConfig
+from bridge.app.signersettings import Keys, SignerConfig
 from bridge.signing.guard import KEPT_ROUNDS, REPLY_SECONDS
 from bridge.signing.refusal import MEANINGS, Objection
 from bridge.signing.transit import TRANSIENT

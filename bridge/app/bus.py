@@ -104,6 +104,11 @@ class RabbitBus:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def connections(self) -> tuple[Connection, Connection]:
+        """The publishing and the consuming one: to be looked at."""
+        return self._publishing, self._consuming
+
     def replace_urls(self, urls: str | Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
         """New addresses, passwords or certificates, from the next connect on. What is connected stays."""
         for connection in (self._publishing, self._consuming):

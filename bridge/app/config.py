@@ -31,13 +31,15 @@ from bridge.app.settings import (
     Channel,
     ClientConfig,
     Config,
+    Http,
+    HttpConfig,
     Journal,
     Limits,
     Node,
     Opening,
-    SignerConfig,
     User,
 )
+from bridge.app.signersettings import SignerConfig
 from bridge.app.source import Table, merge, read_environment, read_file
 from bridge.channel.identifier import ChannelName
 from bridge.channel.terms import Policy, Terms
@@ -45,7 +47,17 @@ from bridge.errors import ConfigInvalid, Finding, TlsRequired
 
 STARS = "**********"
 
-__all__ = ["Config", "SignerConfig", "load", "load_client", "load_signer", "masked", "plain_connections", "terms"]
+__all__ = [
+    "Config",
+    "SignerConfig",
+    "load",
+    "load_client",
+    "load_http",
+    "load_signer",
+    "masked",
+    "plain_connections",
+    "terms",
+]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -67,6 +79,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         credential.check_file_mode(path, file),
         () if journal is None else credential.check_journal(journal, Path(str(table.get("data_dir", "data")))),
         *(_check_password(index, user) for index, user in users),
+        _check_http(table),
         credential.check_nodes(_parts(table).nodes.items()),
     )
     return _conclude(config, findings)
@@ -83,6 +96,7 @@ def load_signer(path: Path | None, environ: Mapping[str, str]) -> SignerConfig:
         () if broker is None else credential.check_broker(broker),
         credential.check_file_mode(path, file),
         () if config is None else keyring.check_keys(config),
+        _check_http(table),
     )
     return _conclude(config, findings)
 
@@ -101,6 +115,13 @@ def load_client(url: str | None, environ: Mapping[str, str]) -> Broker:
     config, mistakes = _validate(ClientConfig, table)
     broker = _valid(Broker, table.get("broker", {}))
     return _conclude(config, chain(mistakes, () if broker is None else credential.check_broker(broker))).broker
+
+
+def load_http(path: Path | None, environ: Mapping[str, str]) -> Http:
+    """The port of a bridge or a signer, and nothing else of its file. Raises as `load` does."""
+    table = merge(read_file(path), read_environment(HttpConfig, environ))
+    config, mistakes = _validate(HttpConfig, {name: value for name, value in table.items() if name == "http"})
+    return _conclude(config, mistakes).http
 
 
 def _validate(model: type[_Model], table: Table) -> tuple[_Model | None, tuple[Finding, ...]]:
@@ -155,6 +176,11 @@ def _check_password(index: int, user: User) -> Iterable[Finding]:
     return credential.check_secret(f"users[{index}].password_file", user.read_password)
 
 
+def _check_http(table: Table) -> Iterable[Finding]:
+    http = _valid(Http, table.get("http", {}))
+    return () if http is None else credential.check_http(http)
+
+
 def plain_connections(config: Config | SignerConfig) -> tuple[str, ...]:
     """Addresses beyond loopback spoken to without TLS, as an option allows: to be warned of at each start."""
     urls = [(url, BROKER_SCHEMES) for url in config.broker_urls()]
@@ -162,7 +188,9 @@ def plain_connections(config: Config | SignerConfig) -> tuple[str, ...]:
         urls += [(node.url, NODE_SCHEMES), (node.chain_url or "", CHAIN_SCHEMES)]
     for key in config.keys.transit if isinstance(config, SignerConfig) else ():
         urls.append((key.url, CHAIN_SCHEMES))
-    return tuple(mask(url) for url, schemes in urls if is_plain_beyond_loopback(url, schemes))
+    scheme = f"http://{config.http.host}:{config.http.port}"
+    own = (scheme,) if config.http.is_plain_beyond_loopback else ()
+    return own + tuple(mask(url) for url, schemes in urls if is_plain_beyond_loopback(url, schemes))
 
 
 def masked(config: Config | SignerConfig) -> dict[str, Any]:

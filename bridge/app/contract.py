@@ -32,6 +32,7 @@ from bridge.journal.record import Abandoned, Batch, EventRow, InboxRow, LedgerRo
 from bridge.wire.envelope import Envelope, body_digest, write_data, write_json
 from bridge.wire.outgoing import event_envelope, sign_request_envelope
 from bridge.wire.result import refused_envelope, result_envelopes
+from bridge.wire.trace import Trace, carry
 
 POSTED = ("ledger", "posted")
 """The event whose data are an entry of the books, kept beyond the events' retention."""
@@ -120,6 +121,7 @@ class Contract:
                 envelope = sign_request_envelope(
                     self._names.prefix, self._terms, request, type_prefix=self._names.event_type_prefix
                 )
+                envelope = carry(envelope, _trace(rows, request.command_id))
                 draft.outbox.append(NewOutbox(f"sign/{self._terms.name}", envelope))
             case RefuseReply(author=author) | RefuseApproval(author=author):
                 envelope = refused_envelope(
@@ -127,13 +129,13 @@ class Contract:
                 )
                 draft.outbox.append(NewOutbox(f"results/{author}", envelope))
             case Publish():
-                self._event(draft, state, effect, now)
+                self._event(draft, state, effect, rows, now)
             case Conclude():
                 self._result(draft, effect, rows, now)
             case _:
                 assert_never(effect)
 
-    def _event(self, draft: Draft, state: State, publish: Publish, now: float) -> None:
+    def _event(self, draft: Draft, state: State, publish: Publish, rows: Mapping[str, InboxRow], now: float) -> None:
         seq = draft.seq + 1
         envelope, event_id = event_envelope(
             self._names.prefix,
@@ -147,6 +149,7 @@ class Contract:
             at=now,
             type_prefix=self._names.event_type_prefix,
         )
+        envelope = carry(envelope, _trace(rows, publish.data.get("command_id")))
         draft.seq, draft.prev = seq, body_digest(envelope.body)
         draft.outbox.append(NewOutbox(f"events/{self._terms.name}", envelope))
         draft.events.append(self._event_row(envelope, event_id, seq, now))
@@ -181,7 +184,8 @@ class Contract:
             at=now,
             type_prefix=self._names.event_type_prefix,
         )
-        draft.outbox.extend(NewOutbox(f"results/{row.author}", envelope) for envelope in envelopes)
+        trace = _trace(rows, row.command_id)
+        draft.outbox.extend(NewOutbox(f"results/{row.author}", carry(one, trace)) for one in envelopes)
         draft.marks.append((conclude.command_id, conclude.outcome.value, envelopes[0].body))
 
     def _ledger_row(self, record: RecordForward, now: float) -> LedgerRow:
@@ -196,3 +200,9 @@ class Contract:
             epoch=self._epoch,
             at=now,
         )
+
+
+def _trace(rows: Mapping[str, InboxRow], command_id: str | None) -> Trace:
+    """The trace of the command that caused it, as it came; none for what the peer or the chain has caused."""
+    row = None if command_id is None else rows.get(command_id)
+    return Trace() if row is None else Trace(row.traceparent, row.tracestate)

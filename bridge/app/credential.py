@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bridge.app.address import BROKER_SCHEMES, check, demands_certificate, has_password, split
-from bridge.app.settings import Broker, Journal, Node
+from bridge.app.settings import Broker, Http, Journal, Node
 from bridge.app.source import Table
 from bridge.errors import ConfigInvalid, Finding
 
@@ -59,6 +59,11 @@ def check_journal(journal: Journal, data_dir: Path) -> Iterator[Finding]:
     yield from check_secret("journal.key_file", journal.read_key)
     if journal.key_file.resolve().is_relative_to(data_dir.resolve()):
         yield Finding("journal.key_file", str(journal.key_file), "a file outside data_dir: who copies one has both")
+
+
+def check_http(http: Http) -> Iterator[Finding]:
+    yield from check_secret("http.token_file", http.read_token)
+    yield from check_secret("http", http.read_context)
 
 
 def check_file_mode(path: Path | None, file: Table) -> Iterator[Finding]:

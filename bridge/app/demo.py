@@ -278,6 +278,7 @@ async def _play(directory: Path | None, board: Board) -> str:
         if not stage.is_least_privilege:
             board.say("AMQP_URL is set: all parts share its user, least privilege is not shown")
         async with _audience(stage, board) as (shop, audience):
+            board.say(f"the console: http://127.0.0.1:{stage.http_port}/")
             watch = asyncio.create_task(_watch(stage))
             try:
                 await _race(watch, _scenes(stage, shop, audience))

@@ -7,12 +7,13 @@ next is read.
 
 import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bridge.app import audit
 from bridge.app.bus import Consumes, Delivery
 from bridge.app.contract import Names
+from bridge.app.observer import Observer, Rejected
 from bridge.app.relay import Relay
 from bridge.app.worker import Approved, Replied, Worker
 from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
@@ -31,6 +32,7 @@ from bridge.wire.result import (
     repeated_envelopes,
     status_envelopes,
 )
+from bridge.wire.trace import read_trace
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Desk:
     journal: Journal
     relay: Relay
     clock: Callable[[], float]
+    observer: Observer = field(default_factory=Observer)
 
     async def answer(self, author: str, envelopes: Sequence[Envelope]) -> None:
         """The result first. Durable and audited, then on its way."""
@@ -68,6 +71,7 @@ class Desk:
             self.names.prefix, received, error, at=self.clock(), type_prefix=self.names.event_type_prefix
         )
         await self.answer(received.author, envelopes)
+        self.observer.tell(Rejected(error.code))
 
     async def refuse(self, channel: ChannelName, refusal: RefuseReply | RefuseApproval) -> None:
         """What could be read and is of no use to anybody."""
@@ -75,6 +79,7 @@ class Desk:
             self.names.prefix, channel, refusal, at=self.clock(), type_prefix=self.names.event_type_prefix
         )
         await self.answer(refusal.author, [envelope])
+        self.observer.tell(Rejected(refusal.code))
 
 
 class CommandIntake:
@@ -120,6 +125,7 @@ class CommandIntake:
 
     def _row(self, received: Received, channel: ChannelName, command: Command | Direct, digest: str) -> InboxRow:
         assert received.user_id is not None  # noqa: S101  # read_command refuses a command without
+        trace = read_trace(received.headers)
         return InboxRow(
             command_id=CommandId(command.command_id),
             channel=channel,
@@ -130,6 +136,8 @@ class CommandIntake:
             reply_to=received.reply_to,
             correlation_id=received.correlation_id,
             received_at=self._desk.clock(),
+            traceparent=trace.parent,
+            tracestate=trace.state,
             status="running" if isinstance(command, Direct) else "journaled",
         )
 

@@ -13,9 +13,9 @@ from types import MappingProxyType
 
 from bridge.app import credential
 from bridge.app.address import CHAIN_SCHEMES, check_node
-from bridge.app.settings import CommandKey as CommandSettings
-from bridge.app.settings import SignerConfig
-from bridge.app.settings import TransitKey as TransitSettings
+from bridge.app.signersettings import CommandKey as CommandSettings
+from bridge.app.signersettings import SignerConfig
+from bridge.app.signersettings import TransitKey as TransitSettings
 from bridge.channel.identifier import Account
 from bridge.errors import ConfigInvalid, Finding
 from bridge.signing.command import CommandKey

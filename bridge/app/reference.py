@@ -17,7 +17,8 @@ from bridge.app.asyncapi import page as messages
 from bridge.app.cli import page
 from bridge.app.meaning import MEANINGS
 from bridge.app.option import Option, find_model, options
-from bridge.app.settings import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, Config, SignerConfig
+from bridge.app.settings import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, Config
+from bridge.app.signersettings import SignerConfig
 from bridge.app.source import KNOWN_NAMES
 from bridge.errors import Code
 from bridge.wire.body import CodeClass, classify

@@ -7,6 +7,7 @@ one after the other; many lanes go out side by side. A row leaves the journal on
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from contextlib import suppress
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from bridge.app.bus import Publishes
+from bridge.app.observer import Confirmed, Observer
 from bridge.errors import BrokerUnavailable, Nacked, Unroutable
 from bridge.journal.journal import Journal
 from bridge.journal.record import OutboxRow
@@ -43,6 +45,8 @@ class Relay:
         most_rows: int = MOST_ROWS,
         most_bytes: int = MOST_BYTES,
         alarm: Alarm | None = None,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
         self._publisher = publisher
@@ -55,6 +59,8 @@ class Relay:
         self._error: BaseException | None = None
         self._stuck: set[str] = set()
         self._alarm = alarm
+        self._observer = observer or Observer()
+        self._clock = clock
         self._refused: set[str] = set()
         self.refusals = 0
         """Publishes the broker returned or refused so far: a counter."""
@@ -67,6 +73,15 @@ class Relay:
     def depth(self) -> tuple[int, int]:
         """Rows and bytes that wait for their confirm."""
         return self._rows, self._bytes
+
+    @property
+    def has_room(self) -> bool:
+        return self._room.is_set()
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest row was made that waits for its confirm, in seconds since the epoch."""
+        return min((lane[0].created_at for lane in self._lanes.values() if lane), default=None)
 
     async def room(self) -> None:
         """Returns when the outbox may take more: the intakes wait here while the broker takes nothing."""
@@ -145,6 +160,7 @@ class Relay:
             raise
         self._stuck.discard(row.lane)
         self._refused.discard(row.lane)
+        self._observer.tell(Confirmed(row, self._clock()))
 
     def _count_refusal(self, row: OutboxRow, error: BrokerUnavailable) -> None:
         """Repeating it will not help until somebody mends the broker: an operator's matter (pitfalls.md rows 2, 30)."""

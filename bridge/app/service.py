@@ -19,7 +19,9 @@ from bridge.app.chainwatch import ChainWatch
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config, terms
 from bridge.app.contract import Contract, Names
+from bridge.app.health import Stage
 from bridge.app.intake import ApprovalIntake, Backlog, CommandIntake, Desk, ReplyIntake
+from bridge.app.monitor import Monitor
 from bridge.app.relay import Relay
 from bridge.app.settings import Node
 from bridge.app.supervisor import Supervisor
@@ -65,10 +67,17 @@ class Service:
         self.workers: dict[ChannelName, Worker] = {}
         self.supervisor = Supervisor(self.workers)
         self._chains: dict[ChannelName, Callable[[], Chain]] = {}
+        self.monitor = Monitor(config, self._clock, self._stage, self._rabbit, self.supervisor)
+        self._observer = self.monitor.observer
 
     @property
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
+
+    def _stage(self) -> Stage:
+        if self.is_stopping:
+            return Stage.STOPPING
+        return Stage.RUNNING if self.ready.is_set() else Stage.STARTING
 
     def stop(self) -> None:
         """Begins to stop. May be called twice; does not block."""
@@ -84,6 +93,7 @@ class Service:
         async with AsyncExitStack() as stack:
             journal = await Journal.open(Path(config.data_dir), config.journal_key(), self._clock)
             stack.push_async_callback(journal.close)
+            self.monitor.journal = journal
             log.info("journal_opened", extra={"epoch": journal.epoch})
             bus = await stack.enter_async_context(self._bus)
             await _check_networks(config, self._access)
@@ -94,7 +104,10 @@ class Service:
                 most_rows=limits.outbox_rows,
                 most_bytes=limits.outbox_bytes,
                 alarm=self._tell_unpublished,
+                observer=self._observer,
+                clock=self._clock,
             )
+            self.monitor.relay = relay
             stack.push_async_callback(relay.close)
             for channel_terms, node in terms(config):
                 self.workers[channel_terms.name] = await self._load(channel_terms, node, journal, relay)
@@ -132,6 +145,7 @@ class Service:
             self._clock,
             context=partial(self._access.node_context, node),
             max_frame_bytes=most,
+            observer=self._observer,
         )
 
     async def _work(self, journal: Journal, relay: Relay, bus: Bus) -> None:
@@ -141,7 +155,7 @@ class Service:
         commands = bus.consumer(f"{prefix}.commands", prefetch=limits.prefetch, source=f"{prefix}.commands")
         replies = bus.consumer(f"{prefix}.sign-replies", prefetch=limits.prefetch, source=f"{prefix}.sign-replies")
         approvals = bus.consumer(f"{prefix}.approvals", prefetch=limits.prefetch, source=f"{prefix}.approvals")
-        desk = Desk(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock)
+        desk = Desk(self._names, self.workers, self.supervisor.halted, journal, relay, self._clock, self._observer)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(relay.run(), name="relay"),
@@ -265,7 +279,8 @@ async def serve(config: Config) -> None:
         loop.add_signal_handler(number, on_signal, number)
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     try:
-        await service.run()
+        async with service.monitor.server():
+            await service.run()
     except asyncio.CancelledError:
         if not service.is_stopping:
             raise

@@ -16,16 +16,17 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.app import tls
+from bridge.app.address import is_loopback
 from bridge.broker import permission
 from bridge.channel.terms import Policy, Role, SigningForm
 from bridge.errors import ConfigInvalid, Finding
-from bridge.signing.policy import AccountId, AccountPolicy, Aettos, Counterparty, Unit
+from bridge.signing.policy import AccountId, Aettos, Counterparty, Unit
 from bridge.signing.secret import read_secret
-from bridge.signing.signer import ReplyForm
 
 ENVIRONMENT_PREFIX = "CHANNEL_BRIDGE_"
 ENVIRONMENT_DELIMITER = "__"
 JOURNAL_KEY_DIGITS = 64
+SHORTEST_TOKEN = 16
 MAX_NODE_TIMEOUT = 4_294_967_295
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -73,7 +74,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class _Settings(BaseSettings):
+class Settings(BaseSettings):
     """A whole file. Constructing one reads no environment: the loader hands it everything."""
 
     model_config = SettingsConfigDict(
@@ -349,7 +350,53 @@ class Limits(Section):
     """The longest text taken from a node."""
 
 
-class Config(_Settings):
+class Http(Section):
+    """The small port for probes, metrics and the console. See [observability](observability.md)."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Where to listen. Beyond loopback without a certificate: warned of at each start."""
+    port: Annotated[Number, Field(ge=0, le=65_535)] = 8090
+    """Where to listen; 0: any free one, told in the log. Taken by another process: an error where it is given here,
+    else a warning, and nothing is served."""
+    console: bool | None = None
+    """Whether the bridge serves its console page, which shows balances; absent: on loopback only."""
+    names: tuple[str, ...] = ()
+    """Host names under which browsers may ask for the console, besides `localhost` and plain addresses: any other is
+    refused, so that no foreign page reads it by a trick with names."""
+    token_file: Path | None = None
+    """File of mode 0600 with a token of 16 characters or more: the console then asks for it, as the password of any
+    user, or as a bearer token."""
+    certificate_file: Path | None = None
+    """File with the server's certificate, PEM, and what leads from it to its authority: then TLS 1.2 or later only."""
+    key_file: Path | None = None
+    """File of mode 0600 with the certificate's key, PEM."""
+
+    @property
+    def has_console(self) -> bool:
+        return is_loopback(self.host) if self.console is None else self.console
+
+    @property
+    def is_plain_beyond_loopback(self) -> bool:
+        return self.certificate_file is None and not is_loopback(self.host)
+
+    def read_context(self) -> ssl.SSLContext | None:
+        """None: plain. Raises `ConfigInvalid`."""
+        if self.certificate_file is None and self.key_file is None:
+            return None
+        return tls.make_server_context(self.certificate_file, self.key_file)
+
+    def read_token(self) -> str | None:
+        """Raises `ConfigInvalid`."""
+        if self.token_file is None:
+            return None
+        token = read_secret(self.token_file)
+        if len(token) < SHORTEST_TOKEN:
+            found, expected = f"{len(token)} characters", f"at least {SHORTEST_TOKEN} characters"
+            raise ConfigInvalid((Finding(str(self.token_file), found, expected),))
+        return token
+
+
+class Config(Settings):
     """The bridge's file."""
 
     data_dir: Path = Path("data")
@@ -361,6 +408,7 @@ class Config(_Settings):
     log: Log = Log()
     journal: Journal
     broker: Broker = Broker()
+    http: Http = Http()
     limits: Limits = Limits()
     nodes: dict[str, Node] = Field(default_factory=dict)
     channels: tuple[Channel, ...] = ()
@@ -373,91 +421,13 @@ class Config(_Settings):
         return self.broker.read_urls()
 
 
-class ClientConfig(_Settings):
+class HttpConfig(Settings):
+    """What a probe reads of either file."""
+
+    http: Http = Http()
+
+
+class ClientConfig(Settings):
     """What the commands that speak to the bus as a user of their own take from the environment."""
 
     broker: Broker = Broker()
-
-
-class CommandKey(Section):
-    """A key behind a program of yours: it gets the bytes to sign on its standard input and writes the signature, 64
-    bytes or their base64, to its standard output. Exit code 0: signed; 75: try again; any other: refused. It is started
-    without a shell for each signature; what it writes to standard error is dropped."""
-
-    account: AccountId
-    """The account whose key it is; the program reads it as `CHANNEL_BRIDGE_ACCOUNT`."""
-    argv: Annotated[tuple[str, ...], Field(min_length=1)]
-    """The program, by its whole path, and its arguments."""
-    environment: tuple[str, ...] = ()
-    """Names of variables the program inherits besides `PATH`."""
-    timeout_seconds: Annotated[Seconds, Field(ge=0.1, le=300)] = 10.0
-    """How long it may take; then it and what it started are killed, and it is tried again."""
-
-
-class TransitKey(Section):
-    """An Ed25519 key in a service with the interface of Vault's transit engine."""
-
-    account: AccountId
-    """The account whose key it is. Of a key with several versions the one of this account signs."""
-    url: str
-    """Where the service is, `https://host:port`."""
-    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    """The key's name there."""
-    mount: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")] = "transit"
-    """Where the engine is mounted."""
-    token_file: Path
-    """File of mode 0600 with the token; read for each request, so that a renewed one counts at once."""
-    timeout_seconds: Annotated[Seconds, Field(ge=0.1, le=300)] = 10.0
-    """How long one request may take; then it is made again."""
-    plain_hosts: tuple[str, ...] = ()
-    """Hosts beyond loopback that may be spoken to without TLS. Warned of at each start."""
-    tls: Tls = Tls()
-
-
-def _write_short(value: Any) -> Any:
-    return {"files": value} if isinstance(value, list | tuple) else value
-
-
-class Keys(Section):
-    """Where the keys are, at least one. A list of paths in its place stands for `files`."""
-
-    files: tuple[Path, ...] = ()
-    """Key files of mode 0600, or secrets directories with one key a file: 64 hex digits of the Ed25519 seed, 128 of the
-    secret key, or a file encrypted by `channel-bridge keygen --password-file`."""
-    password_file: Path | None = None
-    """File of mode 0600 with the password of the encrypted ones."""
-    commands: tuple[CommandKey, ...] = ()
-    transit: tuple[TransitKey, ...] = ()
-
-    def read_password(self) -> str | None:
-        """None where none is configured. Raises `ConfigInvalid`."""
-        return None if self.password_file is None else read_secret(self.password_file)
-
-
-class SignerGuard(Section):
-    """The signer's own durable record of what it signed and answered. See [signer](signer.md)."""
-
-    data_dir: Path = Path("signer-data")
-    """Its directory; one signer owns it. A signer that lost it no longer knows what it signed."""
-    reply_days: Annotated[Number, Unit("days"), Field(ge=1, le=3650)] = 7
-    """How long an answer is kept, to be given again to the same request. What was signed is kept far longer."""
-
-
-class SignerConfig(_Settings):
-    """The file of `channel-bridge signer`, a separate process: the bridge neither reads nor needs it."""
-
-    prefix: Prefix = "channels"
-    """What the names of exchanges and queues begin with; the bridge's own."""
-    reply: ReplyForm = ReplyForm.SIGNATURE
-    """What a reply carries: a detached `signature`, or the whole `signed_tx`."""
-    development: bool | None = None
-    """Whether this signer is for development: it then signs nothing for `ae_mainnet`. Absent: it is, if a key lies
-    unencrypted in a file. `false` beside such a key is your word that the file is protected otherwise."""
-    keys: Annotated[Keys, BeforeValidator(_write_short)]
-    guard: SignerGuard = SignerGuard()
-    log: Log = Log()
-    broker: Broker = Broker()
-    policy: dict[AccountId, AccountPolicy] = Field(default_factory=dict)
-
-    def broker_urls(self) -> list[str]:
-        return self.broker.read_urls()

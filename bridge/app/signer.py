@@ -14,7 +14,10 @@ from bridge.app.access import Access
 from bridge.app.bus import Bus, Consumes, Delivery, Publishes, RabbitBus
 from bridge.app.clock import SteadyClock
 from bridge.app.keyring import is_development, open_ring
-from bridge.app.settings import SignerConfig
+from bridge.app.observer import Answered
+from bridge.app.settings import Http
+from bridge.app.signermonitor import SignerMonitor
+from bridge.app.signersettings import SignerConfig
 from bridge.channel.identifier import Account, ChannelName
 from bridge.errors import BodyError, BrokerUnavailable
 from bridge.signing.guard import Guard
@@ -46,6 +49,7 @@ class SignerService:
         self._clock = clock or SteadyClock()
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
+        self.monitor = SignerMonitor(self._rabbit, self.ready, self._stopping)
 
     def stop(self) -> None:
         """Begins to stop. May be called twice; does not block."""
@@ -80,6 +84,7 @@ class SignerService:
                 log.warning("reply_not_published", extra={"error": str(error)})
 
     async def _answer(self, delivery: Delivery, publisher: Publishes) -> None:
+        began = self._clock()
         try:
             request = read_sign_request(delivery.received)
         except BodyError as error:
@@ -102,6 +107,7 @@ class SignerService:
             self._prefix, Account(request.account), ChannelName(request.channel), reply, at=self._clock()
         )
         await publisher.publish(envelope)
+        self.monitor.observer.tell(Answered(request.tag, reply.refusal is not None, self._clock() - began))
         await delivery.ack()
 
 
@@ -116,13 +122,14 @@ async def run(config: SignerConfig) -> None:
             signer = Signer(
                 ring.keys, config.policy, SteadyClock(), guard, config.reply, is_development=is_development(config)
             )
-            await serve(SignerService(config.prefix, signer, Access(config.broker)))
+            await serve(SignerService(config.prefix, signer, Access(config.broker)), config.http)
 
 
-async def serve(service: SignerService) -> None:
+async def serve(service: SignerService, http: Http) -> None:
     """Runs a signer until SIGTERM or SIGINT; SIGHUP reads the broker's password and certificates again."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
     loop.add_signal_handler(signal.SIGHUP, service.reload)
-    await service.run()
+    async with service.monitor.server(http):
+        await service.run()

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,8 @@ class Stage:
     """`<act>-<role>` to account."""
     is_least_privilege: bool = True
     node_port: int = 0
+    http_port: int = 0
+    """Where the bridge serves its console, before and after it is killed."""
     _passwords: dict[str, str] = field(default_factory=dict)
     _broker: PrivateBroker | None = None
     _shared_url: str | None = None
@@ -178,6 +181,8 @@ class Stage:
             f'prefix = "{self.prefix}"',
             f'keys = ["{directory / f"keys-{role}"}"]',
             f'guard.data_dir = "{directory / f"signer-data-{role}"}"',
+            "[http]",
+            "port = 0",
             "[broker]",
             f'url_file = "{self._write_url(directory, f"signer-{role}")}"',
         ]
@@ -209,10 +214,13 @@ class Stage:
         if path.exists():
             return path
         write_secret(directory / "journal.key", secrets.token_hex(32))
+        self.http_port = _free_port()
         lines = [
             f'data_dir = "{directory / "data"}"',
             f'prefix = "{self.prefix}"',
             f'journal.key_file = "{directory / "journal.key"}"',
+            "[http]",
+            f"port = {self.http_port}",
             "[broker]",
             f'url_file = "{self._write_url(directory, "bridge")}"',
         ]
@@ -379,3 +387,11 @@ def without_password(url: str) -> str:
     """A broker URL that may be shown."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{parts.port}", query=""))
+
+
+def _free_port() -> int:
+    """One that was free a moment ago, on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

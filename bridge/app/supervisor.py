@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 class Supervisor:
     def __init__(self, workers: Mapping[ChannelName, Worker]) -> None:
-        self._workers = workers
+        self.workers = workers
         self.halted: set[ChannelName] = set()
 
     async def run(self) -> None:
         """Runs every worker until cancelled. Raises JournalUnavailable when one meets it."""
         async with asyncio.TaskGroup() as group:
-            for name, worker in self._workers.items():
+            for name, worker in self.workers.items():
                 group.create_task(self._keep(name, worker), name=f"worker {name}")
-            if not self._workers:
+            if not self.workers:
                 await asyncio.Event().wait()
 
     async def _keep(self, name: ChannelName, worker: Worker) -> None:

@@ -67,3 +67,14 @@ def _load_own(context: ssl.SSLContext, certificate: Path, key: Path, password_fi
         found = "no pair" if isinstance(error, ssl.SSLError) else error.strerror or "unreadable"
         expected = "a certificate in PEM, and its key with the right password"
         raise ConfigInvalid((Finding(f"{certificate}, {key}", found, expected),)) from None
+
+
+def make_server_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """For a server: our certificate and its key. Raises `ConfigInvalid`."""
+    if certificate is None or key is None:
+        absent = "http.certificate_file" if certificate is None else "http.key_file"
+        raise ConfigInvalid((Finding(absent, "nothing", "both, certificate_file and key_file"),))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = OLDEST
+    _load_own(context, certificate, key, None)
+    return context

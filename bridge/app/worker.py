@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bridge.app.contract import Contract
+from bridge.app.observer import Decided, Observer, Written
 from bridge.app.relay import Relay
 from bridge.app.sieve import Sieve
 from bridge.channel.command import COMMANDS, Checkpoint, Direct, Query, Resolve
@@ -65,6 +66,8 @@ class Replied:
     reply: SignReplyBody
     settled: Callable[[], Awaitable[object]]
     """Acks the delivery. Called after the commit, so a crash before it brings the reply again."""
+    arrived_at: float = 0.0
+    """Given by the worker: when it came, by the steady clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Text:
     """A frame as it came from the socket."""
 
     text: str | bytes
+    arrived_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +150,10 @@ class Worker:
         *,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
+        observer: Observer | None = None,
     ) -> None:
         self.terms = terms
+        self._observer = observer or Observer()
         self.state = state
         self._node_url = node_url
         self._context = context
@@ -175,7 +181,7 @@ class Worker:
         self._items.put_nowait(LinkUp(resumed, self._presented))
 
     def received(self, text: str | bytes) -> None:
-        self._items.put_nowait(Text(text))
+        self._items.put_nowait(Text(text, self._clock()))
 
     def link_down(self, code: int, reason: str) -> None:
         self._is_losing = True
@@ -191,7 +197,7 @@ class Worker:
         self._items.put_nowait(Asked(row))
 
     def reply(self, replied: Replied) -> None:
-        self._items.put_nowait(replied)
+        self._items.put_nowait(replace(replied, arrived_at=self._clock()))
 
     def approve(self, approved: Approved) -> None:
         self._items.put_nowait(approved)
@@ -283,10 +289,10 @@ class Worker:
 
     async def _handle(self, item: Item) -> None:
         match item:
-            case Text(text):
+            case Text(text, arrived_at):
                 decoded = self._decode(text)
                 if not isinstance(decoded, Unhandled) or self._sieve.passes(self._clock()):
-                    await self._decide(decoded)
+                    await self._decide(decoded, arrived_at=arrived_at)
             case Replied():
                 await self._judge(item)
             case Approved():
@@ -336,10 +342,10 @@ class Worker:
             verdict = assess(self.terms, opened.transaction, replied.reply)
         else:
             verdict = BadReply("the request is not open")
-        await self._decide(SignReplied(sign_request_id, replied.author, verdict))
+        await self._decide(SignReplied(sign_request_id, replied.author, verdict), arrived_at=replied.arrived_at)
         await replied.settled()
 
-    async def _decide(self, input_: Input, began: str | None = None) -> None:
+    async def _decide(self, input_: Input, began: str | None = None, arrived_at: float | None = None) -> None:
         """Decide, commit, perform. `began`: the command that leaves the journal's line with this step."""
         now = self._decided_at = self._clock()
         state, effects = step(self.terms, self.state, input_, now)
@@ -350,11 +356,14 @@ class Worker:
             batch = replace(batch, mark_inbox=((CommandId(began), "running", None), *batch.mark_inbox))
         rows = await self._journal.commit(batch)
         self._contract.settle(draft)
-        self.state = state
+        before, self.state = self.state, state
         self._tell_moved()
         self._forget_ended(effects)
         self._relay.add(rows)
-        await self._perform(effects)
+        self._observer.tell(
+            Decided(self.terms, input_, before, state, effects, batch.events, arrived_at, self._clock())
+        )
+        await self._perform(effects, input_, arrived_at)
 
     def _tell_moved(self) -> None:
         """Wakes whoever waits for the state to change; each waits for the next change only."""
@@ -366,14 +375,15 @@ class Worker:
             if isinstance(effect, Conclude) and effect.outcome is not Outcome.IN_DOUBT:
                 self._rows.pop(effect.command_id, None)
 
-    async def _perform(self, effects: tuple[Effect, ...]) -> None:
+    async def _perform(self, effects: tuple[Effect, ...], input_: Input, arrived_at: float | None) -> None:
         for effect in effects:
             match effect:
                 case Send(request, not_after) if not_after is not None and self._clock() >= not_after:
                     log.warning("signature_withheld", extra={"channel": self.terms.name})
                     self._items.put_nowait(Withheld(request.request_id))
                 case Send(request):
-                    await self._send(request)
+                    if await self._send(request):
+                        self._observer.tell(Written(input_, arrived_at, self._clock()))
                 case Reconnect(reason):
                     await self.link.reconnect(reason)
                 case Rest():
@@ -381,12 +391,14 @@ class Worker:
                 case _:
                     pass  # published or stored with the commit
 
-    async def _send(self, request: NodeRequest) -> None:
-        """A frame that cannot be written is not repeated: `LinkDown` follows, and then the state is asked."""
+    async def _send(self, request: NodeRequest) -> bool:
+        """False: it could not be written. It is not repeated: `LinkDown` follows, and then the state is asked."""
         try:
             await self.link.send(self._codec.encode(request))
         except NodeUnavailable as error:
             log.info("frame_not_sent", extra={"channel": self.terms.name, "error": str(error)})
+            return False
+        return True
 
     # --- what the link asks -----------------------------------------------------------------------------
 

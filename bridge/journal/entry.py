@@ -57,8 +57,9 @@ def _enter_fsm_id(connection: sqlite3.Connection, name: ChannelName, fsm_id: Fsm
 def _enter_inbox(connection: sqlite3.Connection, rows: Iterable[InboxRow]) -> None:
     connection.executemany(
         "INSERT INTO inbox (command_id, channel, kind, author, body_hash, body, received_at, reply_to,"
-        " correlation_id, status, outcome) VALUES (:command_id, :channel, :kind, :author, :body_hash, :body,"
-        " :received_at, :reply_to, :correlation_id, :status, :outcome)",
+        " correlation_id, status, outcome, traceparent, tracestate)"
+        " VALUES (:command_id, :channel, :kind, :author, :body_hash, :body,"
+        " :received_at, :reply_to, :correlation_id, :status, :outcome, :traceparent, :tracestate)",
         [dataclasses.asdict(row) for row in rows],
     )
 

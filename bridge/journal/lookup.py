@@ -15,7 +15,7 @@ from bridge.journal.seal import Seal
 
 _COLUMNS = (
     "SELECT command_id, channel, kind, author, body_hash, body, received_at, reply_to, correlation_id, status,"
-    " outcome, position FROM inbox "
+    " outcome, position, traceparent, tracestate FROM inbox "
 )
 FIND = _COLUMNS + "WHERE command_id=?"
 # The status stands in these as in the partial indexes: as a parameter it would not match them.

@@ -31,6 +31,9 @@ class InboxRow:
     """The result's body as published, so that a repeated id gets the stored one."""
     position: int = 0
     """Its place in journal order, given by the journal; what is given here is not looked at."""
+    traceparent: str | None = None
+    """The trace it came with (W3C), carried on by all it causes."""
+    tracestate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

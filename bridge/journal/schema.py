@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bridge.errors import JournalUnavailable
 
-VERSION = 3
+VERSION = 4
 
 # The two unique indexes of the ledger are the invariants I3 and I4: what would break them is not stored.
 # The two partial indexes of the inbox keep the questions asked at every command small, however many commands wait or
@@ -71,7 +71,9 @@ CREATE TRIGGER posting_unchanged BEFORE UPDATE ON posting BEGIN SELECT RAISE(ABO
 CREATE TRIGGER posting_kept BEFORE DELETE ON posting BEGIN SELECT RAISE(ABORT, 'the books are append-only'); END;
 """
 
-MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT, 2: POSTINGS}
+TRACE = "ALTER TABLE inbox ADD COLUMN traceparent TEXT; ALTER TABLE inbox ADD COLUMN tracestate TEXT;"
+
+MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT, 2: POSTINGS, 3: TRACE}
 """From each earlier version to the one after it. 0 is a file nobody has written yet."""
 
 

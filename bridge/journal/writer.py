@@ -65,6 +65,8 @@ class Writer:
         self._failure: Exception | None = None
         self.transactions = 0
         """Durable transactions so far: fewer than jobs, when they gather."""
+        self.jobs = 0
+        """Jobs in them."""
 
     def check(self) -> None:
         """Raises JournalUnavailable once a transaction has failed, and after `close`."""
@@ -132,6 +134,7 @@ class Writer:
         self._connection.execute("COMMIT")
         self._confirm()
         self.transactions += 1
+        self.jobs += len(group)
 
     def _do(self, waiting: _Waiting) -> None:
         self._connection.execute("SAVEPOINT job")

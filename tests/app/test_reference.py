@@ -10,7 +10,8 @@ from bridge.app.config import load, load_signer
 from bridge.app.meaning import MEANINGS
 from bridge.app.option import find_model, options
 from bridge.app.reference import BRIDGE_EXAMPLE, SIGNER_EXAMPLE, errors_markdown, main, markdown
-from bridge.app.settings import Config, SignerConfig
+from bridge.app.settings import Config
+from bridge.app.signersettings import SignerConfig
 from bridge.errors import Code, ConfigInvalid
 from bridge.signing.secret import write_secret
 

@@ -58,6 +58,8 @@ def command(name: str, channel: ChannelName = ACME, *, status: str = "journaled"
         received_at=at,
         reply_to="channels.client.alice.answers",
         correlation_id="correlation of " + name,
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        tracestate="a=1",
         status=status,
     )
 

@@ -123,6 +123,7 @@ class House:
             journal={"key_file": self._key_file()},
             broker={"url": self.url},
             nodes=nodes,
+            http={"port": 0},
             limits=self.limits,
             channels=[entry for pair in self.pairs for entry in self._entries(pair)],
         )

@@ -18,6 +18,7 @@ from bridge.app.cli import (
     dlq,
     doctor,
     event,
+    health,
     journal,
     ledger,
     process,
@@ -32,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for top in (process, doctor, channels, channel, secret, asyncapi):
+for top in (process, doctor, channels, channel, secret, health, asyncapi):
     app.add_typer(top.app)
 for name, family in {
     "config": config,
