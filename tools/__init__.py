@@ -1,0 +1,1 @@
+"""What the project is made, built and shipped with. Never part of what runs."""
