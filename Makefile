@@ -12,7 +12,7 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test faults fuzz mutants bench soak lint lock chart image environment clean
+.PHONY: help demo test faults fuzz mutants bench soak lint lock chart image release-check environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -69,6 +69,9 @@ lock: environment ## write all locks from pyproject.toml again
 
 chart: environment .cache/tools/chart/stamp ## the Helm chart: lint, render, strict schemas, invariants, refused mistakes
 	.cache/tools/chart/bin/python -m tools.chart $(ARGS)
+
+release-check: environment .cache/tools/release/stamp ## wheel and sdist, tried in an empty environment; bill of materials; all in dist/
+	$(BIN)/python -m tools.release
 
 image: environment .cache/tools/image/stamp ## the container image: built, looked into, run against a real RabbitMQ
 	$(BIN)/python -m tools.image
