@@ -77,7 +77,10 @@ Made from the program itself by `python -m bridge.app.reference docs`; do not ed
 
 The bridge reads one TOML file and the environment; the environment wins. `{ENVIRONMENT_PREFIX}LIMITS\
 {ENVIRONMENT_DELIMITER}PREFETCH=64` sets `prefetch` under `[limits]`; lists and tables are written as JSON.
-An empty variable counts as absent. Names that are known elsewhere work too:
+An empty variable counts as absent. A directory of secrets, as Docker and Kubernetes mount them, is named by
+`CHANNEL_BRIDGE_SECRETS_DIR`: a file `NAME` in it is the same as the variable `NAME_FILE` with its path, so `AMQP_URL`
+holds the broker's URL and `CHANNEL_BRIDGE_JOURNAL__KEY` the journal's key; small letters do as well, a variable
+wins over its file. Names that are known elsewhere work too:
 
 {{names}}
 

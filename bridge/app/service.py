@@ -40,6 +40,9 @@ FLUSH_SECONDS = 10.0
 CHANNEL_LANES = ("events", "sign")
 RETENTION_SECONDS = 30 * 86_400.0
 PRUNE_SECONDS = 3600.0
+FIRST_HEAD_SECONDS = 600.0
+"""A bridge that is started again and again must not fill its channels' events with heads of the audit."""
+HEAD_SECONDS = 3600.0
 
 
 class Service:
@@ -150,6 +153,7 @@ class Service:
                 group.create_task(ReplyIntake(desk).run(replies), name="replies"),
                 group.create_task(ApprovalIntake(desk).run(approvals), name="approvals"),
                 group.create_task(self._prune(journal), name="prune"),
+                group.create_task(self._tell_heads(journal), name="audit heads"),
                 group.create_task(ChainWatch(self.workers, self._chains).run(), name="chain watch"),
             ]
             intake = group.create_task(CommandIntake(desk, backlog).run(commands), name="commands")
@@ -172,10 +176,25 @@ class Service:
             log.info("audit_head", extra={"anchor": await journal.audit_head()})
             await asyncio.sleep(PRUNE_SECONDS)
 
+    async def _tell_heads(self, journal: Journal) -> None:
+        """The head of the audit as an event of each channel: whoever reads one of them holds anchors."""
+        told = ""
+        await asyncio.sleep(FIRST_HEAD_SECONDS)
+        while True:
+            anchor = await journal.audit_head()
+            if anchor != told:
+                for worker in self._live():
+                    worker.audit_grew(anchor)
+            told = anchor
+            await asyncio.sleep(HEAD_SECONDS)
+
+    def _live(self) -> list[Worker]:
+        return [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
+
     async def _wind_down(self, relay: Relay, beginnings: Iterable[Consumes], replies: Consumes) -> None:
         """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties."""
         log.info("bridge_stopping")
-        live = [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
+        live = self._live()
         for worker in live:
             worker.take_no_more()
         try:

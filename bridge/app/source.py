@@ -2,6 +2,7 @@
 
 `CHANNEL_BRIDGE_LIMITS__PREFETCH` sets `limits.prefetch`, lists and tables as JSON; the names everybody knows
 (`AMQP_URL`, `AMQP_URL_FILE`, `LOG_LEVEL`, `LOG_FORMAT`) win over these. An empty variable counts as absent.
+A file `NAME` in the directory `CHANNEL_BRIDGE_SECRETS_DIR` is the same as the variable `NAME_FILE` with its path.
 Relative paths in the file count from the file's directory, those in the environment from the working one.
 """
 
@@ -20,6 +21,8 @@ KNOWN_NAMES: Mapping[str, tuple[str, str]] = {
     "LOG_LEVEL": ("log", "level"),
     "LOG_FORMAT": ("log", "format"),
 }
+SECRETS_DIR = "CHANNEL_BRIDGE_SECRETS_DIR"
+"""What Docker mounts at `/run/secrets` and Kubernetes where one says."""
 _BROKER_PLACES = ("url", "url_file")
 _PATH_OPTIONS = ("data_dir", "keys")
 _PATH_ENDING = "_file"
@@ -61,8 +64,9 @@ def _anchor_value(name: str, value: Any, directory: Path) -> Any:
 
 
 def read_environment(settings: type[BaseSettings], environ: Mapping[str, str]) -> Table:
-    """What the environment sets. Raises `ConfigInvalid` where a list or table is no JSON."""
+    """What environment and secrets directory set. Raises `ConfigInvalid` where a list or table is no JSON."""
     given = {name: value for name, value in environ.items() if value}
+    given = _secret_files(given) | given
     source = EnvSettingsSource(settings)
     source.env_vars = {name.lower(): value for name, value in given.items()}
     try:
@@ -74,6 +78,21 @@ def read_environment(settings: type[BaseSettings], environ: Mapping[str, str]) -
         if name in given and section in settings.model_fields:
             table = overlay(table, {section: {option: given[name]}})
     return table
+
+
+def _secret_files(given: Mapping[str, str]) -> dict[str, str]:
+    """The secrets directory as variables; small letters do as well. A variable that is set wins over its file.
+
+    Raises `ConfigInvalid` if it cannot be listed. Hidden names are skipped: Kubernetes keeps its versions there.
+    """
+    if SECRETS_DIR not in given:
+        return {}
+    directory = Path(given[SECRETS_DIR]).absolute()
+    try:
+        paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigInvalid((Finding(SECRETS_DIR, error.strerror or "unreadable", "a directory"),)) from error
+    return {f"{name}_FILE": str(path) for path in paths if (name := path.name.upper()) not in given}
 
 
 def merge(file: Table, environment: Table) -> Table:

@@ -104,8 +104,16 @@ class Unpublished:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class AuditGrew:
+    """The newest row of the audit, as an anchor: `SEQ:HASH`."""
+
+    anchor: str
+
+
 Item = (
     Unpublished
+    | AuditGrew
     | Replied
     | Approved
     | Text
@@ -194,6 +202,10 @@ class Worker:
     def unpublished(self, routing_key: str, sentence: str) -> None:
         self._items.put_nowait(Unpublished(routing_key, sentence))
 
+    def audit_grew(self, anchor: str) -> None:
+        """Puts the anchor among the channel's events, whose readers then hold it."""
+        self._items.put_nowait(AuditGrew(anchor))
+
     async def drained(self) -> None:
         """Returns once everything given so far was decided on and committed."""
         await self._items.join()
@@ -223,18 +235,16 @@ class Worker:
         """The last event of a channel that met a bug of ours: what kind, and at which round it stands."""
         self.taken_over.set()  # whoever waits for it must not wait for ever
         sentence = f"the bridge halted this channel: {type(error).__name__}"
-        await self._tell(Code.INVARIANT_VIOLATION, {"sentence": sentence, "round": self.state.round})
+        await self._tell("alarm", Code.INVARIANT_VIOLATION.value, {"sentence": sentence, "round": self.state.round})
         while not self._items.empty():
             item = self._items.get_nowait()
             if isinstance(item, Replied | Approved):
                 await item.settled()
             self._items.task_done()
 
-    async def _tell(self, code: Code, data: Mapping[str, object]) -> None:
-        """An alarm that changes nothing in the channel's state."""
-        batch, draft = self._contract.compose(
-            self.state, (Publish("alarm", code.value, data),), self._rows, self._clock()
-        )
+    async def _tell(self, family: str, name: str, data: Mapping[str, object]) -> None:
+        """An event that changes nothing in the channel's state."""
+        batch, draft = self._contract.compose(self.state, (Publish(family, name, data),), self._rows, self._clock())
         rows = await self._journal.commit(batch)
         self._contract.settle(draft)
         self._relay.add(rows)
@@ -292,7 +302,10 @@ class Worker:
                 self._is_losing = False
                 self._tell_moved()
             case Unpublished(routing_key, sentence):
-                await self._tell(Code.EVENT_UNROUTABLE, {"routing_key": routing_key, "sentence": sentence})
+                data = {"routing_key": routing_key, "sentence": sentence}
+                await self._tell("alarm", Code.EVENT_UNROUTABLE.value, data)
+            case AuditGrew(anchor):
+                await self._tell("audit", "head", {"anchor": anchor})
             case LinkUp() | LinkFailed() | Withheld() | ChainSeen() | CloseSeen():
                 await self._decide(item)
 

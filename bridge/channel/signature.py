@@ -125,6 +125,9 @@ def drop_suspended(turn: Turn, reason: str) -> Turn:
     earlier = turn.state.suspended
     if earlier is None:
         return turn
+    held = turn.state.held
+    if held is not None and isinstance(held.verdict, BadReply):
+        turn = turn.do(RefuseReply(held.sign_request_id, held.author, held.verdict.code, held.verdict.reason))
     turn = put_aside(turn, earlier)
     turn = turn.set(suspended=None, held=None, closed_request=earlier.sign_request_id)
     return turn.publish("sign", "withdrawn", **_name(earlier), reason=reason)
@@ -137,17 +140,19 @@ def asked_for(state: State, sign_request_id: SignRequestId) -> OpenRequest | Non
 
 
 def hold(turn: Turn, replied: SignReplied) -> Turn | None:
-    """Keep the answer to a suspended request for when it is asked again; None: it is no such answer."""
+    """Keep the answer to a suspended request for when it is asked again; None: it is no such answer.
+
+    Bad ones are refused and counted, as if the socket had lived on; the one too many is kept, and judged then.
+    """
     earlier = turn.state.suspended
     if earlier is None or earlier.sign_request_id != replied.sign_request_id or turn.now >= earlier.deadline:
         return None
-    if isinstance(replied.verdict, BadReply):
-        return turn.do(
-            RefuseReply(replied.sign_request_id, replied.author, replied.verdict.code, replied.verdict.reason)
-        )
     if turn.state.held is not None:
         reason = "the request has its answer"
         return turn.do(RefuseReply(replied.sign_request_id, replied.author, Code.SIGN_REPLY_DUPLICATE, reason))
+    if isinstance(replied.verdict, BadReply) and earlier.bad_replies + 1 < MAX_BAD_REPLIES:
+        earlier, refusal = _count(earlier, replied, replied.verdict)
+        return turn.set(suspended=earlier).do(refusal)
     return turn.set(held=replied)
 
 
@@ -263,9 +268,13 @@ def forward(turn: Turn, opened: OpenRequest, signed: Signed, author: str) -> Tur
 
 def count_bad_reply(turn: Turn, opened: OpenRequest, replied: SignReplied, bad: BadReply) -> Turn:
     """A reply that failed the checks: told to its signer; the request stays open."""
-    count = opened.bad_replies + 1
+    opened, refusal = _count(opened, replied, bad)
+    return turn.set(open_request=opened).do(refusal)
+
+
+def _count(opened: OpenRequest, replied: SignReplied, bad: BadReply) -> tuple[OpenRequest, RefuseReply]:
     refusal = RefuseReply(opened.sign_request_id, replied.author, bad.code, bad.reason)
-    return turn.set(open_request=replace(opened, bad_replies=count)).do(refusal)
+    return replace(opened, bad_replies=opened.bad_replies + 1), refusal
 
 
 def warn(turn: Turn) -> Turn:

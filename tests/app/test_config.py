@@ -230,6 +230,43 @@ def test_empty_variable_counts_as_absent(write: Write) -> None:
     assert load(write(), {"AMQP_URL": "", "LOG_LEVEL": ""}).broker_urls() == [f"amqp://bridge:{PASSWORD}@localhost/%2F"]
 
 
+def _secrets(tmp_path: Path, **texts: str) -> dict[str, str]:
+    """The environment that names a directory with these files in it."""
+    directory = tmp_path / "mounted"
+    directory.mkdir()
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o600)
+    return {"CHANNEL_BRIDGE_SECRETS_DIR": str(directory)}
+
+
+def test_a_secrets_directory_names_the_files_of_secrets(write: Write, tmp_path: Path) -> None:
+    """What Docker and Kubernetes mount needs no option each; and the files are read again like all secret files."""
+    environ = _secrets(tmp_path, amqp_url="amqps://mounted@rabbit", CHANNEL_BRIDGE_JOURNAL__KEY="ab" * 32)
+    (tmp_path / "mounted" / "..data").mkdir()
+    config = load(write(), environ)
+    assert config.broker_urls() == ["amqps://mounted@rabbit"]
+    assert config.journal_key() == bytes.fromhex("ab" * 32)
+    (tmp_path / "mounted" / "amqp_url").write_text("amqps://rotated@rabbit")
+    assert config.broker_urls() == ["amqps://rotated@rabbit"]
+
+
+def test_a_variable_wins_over_the_secrets_directory(write: Write, tmp_path: Path) -> None:
+    environ = _secrets(tmp_path, AMQP_URL="amqps://mounted@rabbit") | {"AMQP_URL": "amqps://given@rabbit"}
+    assert load(write(), environ).broker_urls() == ["amqps://given@rabbit"]
+
+
+def test_a_secrets_directory_that_is_none_is_a_finding(write: Write, tmp_path: Path) -> None:
+    findings = _findings(write(), {"CHANNEL_BRIDGE_SECRETS_DIR": str(tmp_path / "absent")})
+    assert [finding.path for finding in findings] == ["CHANNEL_BRIDGE_SECRETS_DIR"]
+
+
+def test_a_file_of_the_secrets_directory_that_others_can_read_is_refused(write: Write, tmp_path: Path) -> None:
+    environ = _secrets(tmp_path, amqp_url="amqps://mounted@rabbit")
+    (tmp_path / "mounted" / "amqp_url").chmod(0o644)
+    assert [finding.path for finding in _findings(write(), environ)] == ["broker.url_file"]
+
+
 def test_environment_alone_is_enough_for_a_broker(write: Write, tmp_path: Path) -> None:
     """A file without secrets can be committed."""
     path = write(broker=None)

@@ -159,6 +159,50 @@ def test_a_bad_answer_to_a_suspended_request_is_refused_and_not_kept() -> None:
     assert not ask_again(channel).sent(SendSignature)
 
 
+def _reply_badly(channel: Channel, request: Any, times: int) -> list[Code]:
+    """What the signer was told of each."""
+    told = []
+    for _ in range(times):
+        channel.give(SignReplied(request.sign_request_id, "signer", BadReply("encoding")))
+        told += [e.code for e in channel.last if isinstance(e, RefuseReply)]
+    return told
+
+
+def test_bad_answers_count_over_a_lost_link() -> None:
+    """bad bad x bad bad -> ask -> bad: five are five, whether the socket stood or not."""
+    channel, request = asking()
+    assert _reply_badly(channel, request, 2) == [Code.SIGN_REPLY_INVALID] * 2
+    channel.give(TakenOver())
+    assert _reply_badly(channel, request, 2) == [Code.SIGN_REPLY_INVALID] * 2
+    ask_again(channel)
+    assert not channel.outcomes()
+    assert _reply_badly(channel, request, 1) == [Code.SIGN_REPLY_INVALID]
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.SIGNER_MISBEHAVED)]
+
+
+def test_a_fifth_bad_answer_without_a_link_ends_the_command_when_it_is_asked_again() -> None:
+    """There is no socket to refuse on: the verdict waits for one, and no later answer takes its place."""
+    channel, request = asking()
+    channel.give(TakenOver())
+    assert _reply_badly(channel, request, 5) == [Code.SIGN_REPLY_INVALID] * 4
+    channel.give(SignReplied(request.sign_request_id, "signer", Signed("tx_signed", offchain(2).hash)))
+    assert [e.code for e in channel.last if isinstance(e, RefuseReply)] == [Code.SIGN_REPLY_DUPLICATE]
+    ask_again(channel)
+    assert [e.code for e in channel.last if isinstance(e, RefuseReply)] == [Code.SIGN_REPLY_INVALID]
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.FAILED, Code.SIGNER_MISBEHAVED)]
+    assert not channel.sent(SendSignature)
+
+
+def test_a_fifth_bad_answer_to_a_request_that_never_comes_back_is_told() -> None:
+    channel, request = asking()
+    channel.give(TakenOver())
+    _reply_badly(channel, request, 5)
+    take_over(channel)
+    missed(channel, Purpose.PROBE).calm()
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    assert Code.SIGN_REPLY_INVALID in [e.code for e in channel.last if isinstance(e, RefuseReply)]
+
+
 def test_a_refusal_given_while_the_link_was_down_ends_the_command() -> None:
     channel, request = asking()
     channel.give(TakenOver(), SignReplied(request.sign_request_id, "signer", Declined("not today")))

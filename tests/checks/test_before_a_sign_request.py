@@ -138,6 +138,14 @@ OWN_MISMATCHES: dict[str, tuple[Command, str]] = {
     "deposit: amount told": (deposit(), own_deposit(updates=[told("OffChainDeposit", **{"from": OWN}, amount=99)])),
     "deposit: account": (deposit(), own_deposit(from_id=PEER)),
     "deposit: account told": (deposit(), own_deposit(updates=[told("OffChainDeposit", **{"from": PEER}, amount=100)])),
+    "deposit: amount, told alike": (
+        deposit(),
+        own_deposit(amount=101, updates=[told("OffChainDeposit", **{"from": OWN}, amount=101)]),
+    ),
+    "deposit: account, told alike": (
+        deposit(),
+        own_deposit(from_id=PEER, updates=[told("OffChainDeposit", **{"from": PEER}, amount=100)]),
+    ),
     "deposit: a meta text nobody sent": (
         deposit(),
         own_deposit(updates=[told("OffChainDeposit", **{"from": OWN}, amount=100), META_1]),
@@ -150,6 +158,14 @@ OWN_MISMATCHES: dict[str, tuple[Command, str]] = {
     "deposit: ttl": (deposit(), own_deposit(ttl=5)),
     "withdraw: amount": (withdraw(), own_withdraw(amount=101)),
     "withdraw: account": (withdraw(), own_withdraw(to_id=PEER)),
+    "withdraw: amount, told alike": (
+        withdraw(),
+        own_withdraw(amount=101, updates=[told("OffChainWithdrawal", to=OWN, amount=101)]),
+    ),
+    "withdraw: account, told alike": (
+        withdraw(),
+        own_withdraw(to_id=PEER, updates=[told("OffChainWithdrawal", to=PEER, amount=100)]),
+    ),
     "withdraw: op told": (withdraw(), own_withdraw(updates=[told("OffChainDeposit", **{"from": OWN}, amount=100)])),
     "withdraw: fee above the policy": (withdraw(), own_withdraw(fee=10**18 + 1)),
     "shutdown: ours less": (shutdown(), own_close(initiator_amount_final=989_999)),

@@ -231,7 +231,8 @@ def _write(house: House) -> str:
     node = house.node.port
     for pair in {pair.node: pair for pair in house.pairs}.values():
         lines += [f"[nodes.{pair.node}]", f'url = "ws://127.0.0.1:{node}/channel"', f'dialect = "{pair.dialect}"']
-        lines += [f'network_id = "{NETWORK}"', *([f'profile = "{pair.profile}"'] if pair.profile else [])]
+        lines += [f'network_id = "{NETWORK}"', f'chain_url = "http://127.0.0.1:{node}"']
+        lines += [*([f'profile = "{pair.profile}"'] if pair.profile else [])]
     for pair in house.pairs:
         for entry in house._entries(pair):
             lines += ["[[channels]]", *(f"{name} = {to_toml(value)}" for name, value in entry.items())]

@@ -4,6 +4,7 @@ The node's own book is the truth, the journal's file tells the signatures, the c
 """
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,15 @@ MOVES = ("transfer", "deposit", "withdraw")
 ROLES = ("initiator", "responder")
 
 
-def gather(home: Home, *, may_lose: bool = False) -> Evidence:
-    """Everything of one run. `may_lose`: the node itself was killed, so a channel may be gone."""
+def gather(home: Home, *, losers: Collection[str] = ()) -> Evidence:
+    """Everything of one run. `losers`: the dialects in which a channel may be gone, with its node or its socket."""
     house = home.house
     return Evidence(
         sent=[
             Sent(command_id, channel, kind, "client", int(body["amount"]) if kind in MOVES else None)
             for command_id, channel, kind, body in house.sent
         ],
-        pairs=[_read(house, pair, may_lose=may_lose) for pair in house.pairs],
+        pairs=[_read(house, pair, may_lose=pair.dialect in losers) for pair in house.pairs],
         results=_arrived(house.received["results"]),
         events=_arrived(house.received["events"]),
         letters=_arrived(house.received["letters"]),

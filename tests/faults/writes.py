@@ -68,16 +68,21 @@ class Sweep:
         self.made.bridges.append(bridge)
         return await bridge.ready()
 
-    async def flow(self, flow: str, side: str, pairs: list[Pair]) -> None:
-        """Every write of this flow: one more each time, until the bridge outlives the command.
+    async def flow(self, flow: str, side: str, pairs: list[Pair], number: int) -> int | None:
+        """The writes of this flow from that number on: one more each time, until the bridge outlives the command.
 
-        The bridge that follows a killed one is the one that dies next.
+        The bridge that follows a killed one is the one that dies next. Returns the number to go on with in another
+        house when this one's channels are used up, None at the end.
         """
-        number = 1
         bridge = await self.start(side, number)
-        while (follower := await self.trial(flow, pairs, side, number, bridge)) is not None:
+        while pairs:
+            follower = await self.trial(flow, pairs, side, number, bridge)
+            if follower is None:
+                await bridge.kill()
+                return None
             bridge, number = follower, number + 1
         await bridge.kill()
+        return number
 
     async def trial(self, flow: str, pairs: list[Pair], side: str, number: int, bridge: Bridge) -> Bridge | None:
         """The bridge that followed, if it was killed in this one. A close takes a channel of its own."""
@@ -158,8 +163,36 @@ class Sweep:
                 return await house.send(pair.initiator, flow, allow_exposed=True)
 
 
-async def sweep(url: str, directory: Path, dialect: str, flow: str, side: str) -> tuple[Sweep, list[str], Counter[str]]:
-    """One house, one flow, one judgement."""
+@dataclass
+class Judged:
+    """Some trials, with the oracle's word on them."""
+
+    kills: int = 0
+    writes: int = 0
+    """How many the longest run of the flow had."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    following: int | None = 1
+    """The number to go on with; None when the flow has no more writes."""
+
+
+async def sweep(url: str, dialect: str, flow: str, side: str) -> Judged:
+    """One flow, in as many houses as it takes."""
+    made = Judged()
+    while made.following is not None:
+        with tempfile.TemporaryDirectory(prefix="writes-") as folder:
+            one = await live(url, Path(folder), dialect, flow, side, made.following)
+        made.kills += one.kills
+        made.writes = max(made.writes, one.writes)
+        made.outcomes += one.outcomes
+        made.violations += one.violations
+        made.following = one.following
+    print(f"  {dialect} {flow} {side}: {made.kills} kills", file=sys.stderr, flush=True)
+    return made
+
+
+async def live(url: str, directory: Path, dialect: str, flow: str, side: str, number: int) -> Judged:
+    """One house, from that write on, one judgement."""
     count = CLOSES if flow == "shutdown" else 1 if dialect == "json-rpc" else LOSSES
     name, profile = PROFILES[dialect]
     pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(count)]
@@ -168,18 +201,17 @@ async def sweep(url: str, directory: Path, dialect: str, flow: str, side: str) -
         bridge = await trials.start()
         await made.opened()
         await bridge.kill()
-        await trials.flow(flow, side, pairs)
-        print(f"  {dialect} {flow} {side}: {trials.kills[flow]} kills", file=sys.stderr, flush=True)
+        following = await trials.flow(flow, side, pairs, number)
         last = await trials.start()
         for command_id in trials.late:
             await trials.hear(command_id, TOLD_SECONDS)
         await asyncio.sleep(IDLE_SECONDS)
         await last.kill()
-        evidence = gather(made, may_lose=dialect != "json-rpc")
+        evidence = gather(made, losers={"legacy"})
         violations = [str(violation) for violation in judge(evidence)]
         if dialect == "json-rpc":
             violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
-        return trials, violations, tally(evidence)
+        return Judged(trials.kills[flow], trials.writes[flow], tally(evidence), violations, following)
 
 
 async def run(dialect: str, flows: tuple[str, ...]) -> int:
@@ -193,12 +225,11 @@ async def run(dialect: str, flows: tuple[str, ...]) -> int:
 
         async def one(flow: str, side: str) -> None:
             async with room:
-                with tempfile.TemporaryDirectory(prefix="writes-") as folder:
-                    trials, violations, told = await sweep(broker.url(), Path(folder), dialect, flow, side)
-            kills.update(trials.kills)
-            counts.update(told)
-            writes.update({flow: max(0, trials.writes[flow] - writes[flow])})
-            broken.extend(violations)
+                judged = await sweep(broker.url(), dialect, flow, side)
+            kills[flow] += judged.kills
+            counts.update(judged.outcomes)
+            writes[flow] = max(writes[flow], judged.writes)
+            broken.extend(judged.violations)
 
         async with asyncio.TaskGroup() as group:
             for flow in flows:

@@ -1,5 +1,6 @@
 """Whole worlds: a share of the seeds, drawn crash schedules, and the proof that the simulation can find something."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.app.auditreport import read_anchor
 from bridge.app.intake import CommandIntake
 from bridge.app.relay import Relay
 from bridge.journal.journal import Journal
@@ -38,6 +40,29 @@ def test_a_world_without_faults_succeeds_wholly() -> None:
     assert not ending.violations
     assert tally(ending.evidence) == {"succeeded": 4}
     assert "bridge_ready" in ending.evidence.texts["log"]
+
+
+def test_heads_of_the_audit_are_told_while_it_grows() -> None:
+    """Whoever reads one channel's events holds anchors for `audit verify`, each once."""
+    steps = tuple(Step(at, ROLES[0], "transfer", FIRST_AMOUNT + round(at)) for at in (1.0, 4000.0, 8000.0))
+    ending = run(Plan(1, steps=steps, heals_at=8100.0))
+    assert not ending.violations
+    heads: dict[str, list[str]] = {}
+    for event in (json.loads(arrived.body) for arrived in ending.evidence.events):
+        if (event["family"], event["name"]) == ("audit", "head"):
+            heads.setdefault(event["channel"], []).append(event["data"]["anchor"])
+    assert len(heads) == len(ROLES)
+    for anchors in heads.values():
+        numbers = [read_anchor(anchor).seq for anchor in anchors]
+        assert len(numbers) == 2  # after 600 and 4,200 s; at 7,800 s there is nothing new
+        assert numbers[0] < numbers[1]
+
+
+def test_no_head_is_told_of_an_audit_that_stands_still() -> None:
+    steps = (Step(1.0, ROLES[0], "transfer", FIRST_AMOUNT), Step(13_000.0, ROLES[0], "message", FIRST_AMOUNT + 1))
+    ending = run(Plan(1, steps=steps, heals_at=13_001.0))
+    told = [arrived.routing_key for arrived in ending.evidence.events if arrived.routing_key.endswith(".audit.head")]
+    assert len(told) == len(ROLES)
 
 
 def _replay(hash_seed: str) -> str:

@@ -1,16 +1,19 @@
 """Behind walls: a payment over TLS on every link, least privilege, and no secret where anybody could read it."""
 
+import asyncio
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from bridge.broker.package import Program
 from bridge.channel.terms import Role
 from bridge.journal.journal import FILE
+from tests.broker.test_matrix import ALLOWED, Act, Trier, acts
 from tests.system.walled import JOURNAL_KEY, KEY_PASSWORD, PAIR, Walled, password_of, walled
 
 pytestmark = pytest.mark.timeout(400)
@@ -49,6 +52,51 @@ async def test_new_passwords_and_certificates_count_without_a_restart(made: Wall
     await bridge.until_told("CONNECTION_FORCED - by the test")  # however long the connection had lived
     assert (await made.pay(1001))["outcome"] == "succeeded"
     assert "marker-of-another-password" not in bridge.log + made.loud_file.read_text()
+
+
+ALIKE = {
+    "bridge": ("bridge",),
+    "signer": ("signer-a",),
+    "shop": ("alice", "bob"),
+    "books": ("olga",),
+    "otto": ("otto",),
+}
+"""Users of this house, and those of the matrix whose role they have."""
+SHARE = 15
+"""Acts that are tried by each of them."""
+
+
+def forbidden(user: str) -> list[Act]:
+    """What no user of that role may do, whatever the channel. The books are entitled to all events."""
+    allowed = set().union(*(ALLOWED[one] for one in ALIKE[user]))
+    everything = [act for act in acts() if act not in allowed]
+    return [act for act in everything if (user, act.verb, act.what) != ("books", "bind", "events")]
+
+
+@pytest.mark.fault
+async def test_what_is_forbidden_is_refused_while_payments_pass(made: Walled) -> None:
+    """A drawn share of the matrix, tried inside a house that works; the work notices nothing of it."""
+    tried = asyncio.Event()
+
+    async def pay_on() -> list[str]:
+        """One payment after the other until all was tried, and one more."""
+        outcomes: list[str] = []
+        while not (tried.is_set() and outcomes):
+            outcomes.append(str((await made.pay(1000 + len(outcomes)))["outcome"]))
+        return [*outcomes, str((await made.pay(2000))["outcome"])]
+
+    paying = asyncio.create_task(pay_on())
+    random = Random(1)  # noqa: S311  # to repeat a draw
+    passed = []
+    for user in ALIKE:
+        async with made.connection(user) as connection:
+            trier = Trier(connection)
+            drawn = random.sample(forbidden(user), SHARE)
+            passed += [(user, act) for act in drawn if await trier.is_allowed(act)]
+    tried.set()
+    assert set(await paying) == {"succeeded"}
+    assert passed == []
+    assert not made.house.dead_letters, "something of it arrived"
 
 
 async def test_no_secret_stands_where_anybody_could_read_it(made: Walled) -> None:

@@ -130,6 +130,13 @@ class Walled:
             ]
         return self.write("signer.toml", "\n".join(lines))
 
+    def connection(self, user: str) -> Connection:
+        """To the broker as that user, not yet open."""
+        files = self.authority.issue(user, user)
+        context = make_context(self.authority.ca_file, files.certificate, files.key)
+        assert self.broker is not None
+        return Connection(self.broker.tls_url(user), user, ssl_context=context)
+
     # --- processes --------------------------------------------------------------------------------------
 
     @property
@@ -252,11 +259,7 @@ async def _connect(made: Walled, stack: AsyncExitStack) -> None:
 
 
 async def _client(made: Walled, stack: AsyncExitStack, user: str) -> BusClient:
-    files = made.authority.issue(user, user)
-    context = make_context(made.authority.ca_file, files.certificate, files.key)
-    assert made.broker is not None
-    connection = Connection(made.broker.tls_url(user), user, ssl_context=context)
-    return BusClient(await stack.enter_async_context(connection), "channels", user)
+    return BusClient(await stack.enter_async_context(made.connection(user)), "channels", user)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

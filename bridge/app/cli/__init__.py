@@ -7,7 +7,7 @@ broker refused us; 74 the journal cannot be read or written; 78 the configuratio
 import typer
 
 from bridge import __version__
-from bridge.app.cli import audit, channel, command, config, event, process, secret, topology
+from bridge.app.cli import audit, channel, command, config, event, process, secret, topology, transaction
 from bridge.app.cli.terminal import out
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for name, family in {
     "command": command,
     "events": event,
     "audit": audit,
+    "transaction": transaction,
 }.items():
     app.add_typer(family.app, name=name)
 

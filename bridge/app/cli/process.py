@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,9 @@ from bridge.app.cli.terminal import run as run_work
 from bridge.app.clock import SteadyClock
 from bridge.signing.key import load_keys
 from bridge.signing.signer import Signer
-from bridge.sim import scenario as scenarios
-from bridge.sim.fault import Fault, Pause
-from bridge.sim.program import Options
-from bridge.sim.program import serve as serve_node
+
+if TYPE_CHECKING:
+    from bridge.sim.fault import Fault, Pause
 
 app = typer.Typer()
 
@@ -61,6 +60,8 @@ def simulate(
     scenario: Annotated[Path | None, typer.Option(help="Faults as a list, TOML or JSON, to play.")] = None,
 ) -> None:
     """Run the simulated node: both parties, both dialects, no real coins."""
+    from bridge.sim.program import Options, serve  # a tenth of the start of every other command
+
     telemetry.set_up("INFO", "console")
     options = Options(
         host=host,
@@ -72,13 +73,15 @@ def simulate(
         control_file=control_file,
         steps=() if scenario is None else _read_scenario(scenario),
     )
-    run_work(serve_node(options))
+    run_work(serve(options))
 
 
-def _read_scenario(path: Path) -> tuple[Fault | Pause, ...]:
+def _read_scenario(path: Path) -> "tuple[Fault | Pause, ...]":
+    from bridge.sim import scenario
+
     try:
-        return tuple(scenarios.read(path))
-    except scenarios.ScenarioInvalid as error:
+        return tuple(scenario.read(path))
+    except scenario.ScenarioInvalid as error:
         raise typer.BadParameter(str(error), param_hint="--scenario") from error
 
 
