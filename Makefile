@@ -12,11 +12,11 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test docs faults fuzz mutants bench alerts console lint lock environment clean
+.PHONY: help demo test docs faults fuzz mutants bench soak alerts console chart image release-check lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 17
 
 demo: environment ## channels open, pay and close over a real RabbitMQ, before your eyes
 	$(BIN)/channel-bridge demo $(ARGS)
@@ -60,7 +60,7 @@ soak: environment ## ten minutes at full speed, a kill -9 every two: memory must
 lint: environment ## ruff, mypy strict, and the floors of the house
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy bridge tests tools benchmarks
+	$(BIN)/mypy bridge tests tools benchmarks docker/first_start.py
 	$(BIN)/lint-imports --no-logo
 
 # Keeps the versions already locked; `make lock UPGRADE=--upgrade` takes the newest allowed.
@@ -69,7 +69,23 @@ UPGRADE ?=
 lock: environment ## write all locks from pyproject.toml again
 	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(COMPILE) $(UPGRADE) --group fuzz --output-file requirements-fuzz.lock
+	for group in fuzz build chart image release; do \
+		$(COMPILE) $(UPGRADE) --group $$group --output-file requirements-$$group.lock || exit 1; done
+
+# Programs of their own, each set in an environment of its own: nothing of theirs reaches what is tested and shipped.
+.cache/tools/%/stamp: requirements-%.lock | environment
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes --only-binary :all: $<
+	@touch $@
+
+chart: environment .cache/tools/chart/stamp ## the Helm chart: lint, render, strict schemas, invariants, refused mistakes
+	.cache/tools/chart/bin/python -m tools.chart $(ARGS)
+
+release-check: environment .cache/tools/release/stamp ## wheel and sdist, tried in an empty environment; bill of materials; all in dist/
+	$(BIN)/python -m tools.release
+
+image: environment .cache/tools/image/stamp ## the container image: built, looked into, run against a real RabbitMQ
+	$(BIN)/python -m tools.image
 
 environment:
 	@test -n "$(PYTHON)" || { echo "setup: no Python >= 3.11 found: install the package python3, or name one with make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -143,13 +143,20 @@ def version(pin: Requirement) -> str:
     return specifier.version
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock"])
+GROUPS = ("build", "chart", "fuzz", "image", "release")
+"""What is installed beside the project, each group by a lock of its own."""
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", *(f"requirements-{group}.lock" for group in GROUPS)]
+)
 def test_the_lock_holds_what_the_project_asks_for(name: str) -> None:
     """A dependency changed without `make lock` would be tested in one version and installed in another."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [Requirement(text) for text in declared["project"]["dependencies"]]
-    if name == "requirements-fuzz.lock":
-        wanted = [Requirement(text) for text in declared["dependency-groups"]["fuzz"]]
+    for group in GROUPS:
+        if name == f"requirements-{group}.lock":
+            wanted = [Requirement(text) for text in declared["dependency-groups"][group]]
     if name == "requirements-dev.lock":
         wanted += [Requirement(text) for text in declared["dependency-groups"]["dev"]]
         wanted += [Requirement(text) for text in declared["build-system"]["requires"]]

@@ -1,1 +1,1 @@
-"""What `make` runs besides the tests: the environment, and the documents' checks."""
+"""What the project is made, built and shipped with. Never part of what runs."""

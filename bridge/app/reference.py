@@ -96,7 +96,9 @@ Unknown options are refused. All mistakes are told at once, each with its path, 
 secret) and what should; the exit code is then 78. Relative paths in a file count from the file's directory.
 
 A secret file (`key_file`, `url_file`, `password_file`, signing keys) must be readable by its owner only, mode
-0600. Connections beyond loopback need TLS, with certificates verified; `plain_hosts` names exceptions.
+0600. To a process that is not root, root may give one by its group (0440, 0640), as Kubernetes does.
+
+Connections beyond loopback need TLS, with certificates verified; `plain_hosts` names exceptions.
 
 Amounts are whole numbers of aettos (10^18 make one AE), as a number or as a string of digits.
 """

@@ -76,6 +76,8 @@ class TlsListener:
     key: Path
     demands_certificate: bool = False
     versions: tuple[str, ...] = ("tlsv1.3", "tlsv1.2")
+    port: int = 0
+    """0: any that is free."""
 
     def configuration(self, port: int) -> str:
         lines = _TLS_CONFIGURATION.format(
@@ -234,6 +236,8 @@ class PrivateBroker:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._port == 0:
             self._port, self._tls_port, self._dist_port, self._epmd_port = _free_ports(4)
+            if self._tls is not None and self._tls.port:
+                self._tls_port = self._tls.port
         (directory / "definitions.json").write_text(json.dumps(self._with_admin()), encoding="utf-8")
         plugins = "" if self._tls is None else "rabbitmq_auth_mechanism_ssl"
         (directory / "enabled_plugins").write_text(f"[{plugins}].\n", encoding="utf-8")

@@ -1,7 +1,9 @@
 """Reading and writing files that hold a secret: signing keys, the journal's key, passwords, broker URLs.
 
 A secret file may be read by its owner only. One that its group or others can read is refused, not repaired:
-whoever could read it may have done so. Content never enters a message; the path and the mode do.
+whoever could read it may have done so. One exception, for how Kubernetes mounts secrets for a process that is not root:
+a file of root's may be read by its group, through which alone we can read it (docs/adr/0021). Content never enters a
+message; the path and the mode do.
 """
 
 import os
@@ -17,11 +19,17 @@ def _refuse(path: Path, found: str, expected: str) -> ConfigInvalid:
     return ConfigInvalid((Finding(str(path), found, expected),))
 
 
+def _forbidden_rights(owner: int, reader: int) -> int:
+    """Bits of the mode that a secret file of `owner` must not have when `reader` reads it."""
+    is_given_by_root = owner == 0 and reader != 0
+    return 0o037 if is_given_by_root else 0o077
+
+
 def _check_status(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise _refuse(path, "something that is no regular file", "a regular file of mode 0600")
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
+    if mode & _forbidden_rights(status.st_uid, os.geteuid()):
         raise _refuse(path, f"mode {mode:04o}", "mode 0600: readable by its owner only (chmod 600)")
     if status.st_size > MAX_SECRET_BYTES:
         raise _refuse(path, f"{status.st_size} bytes", f"a secret of at most {MAX_SECRET_BYTES} bytes")

@@ -2,12 +2,18 @@
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import ConfigInvalid, Finding
 from bridge.signing.secret import MAX_SECRET_BYTES, read_secret, write_secret
+
+SERVICE = 10001
+"""Some user who is not root."""
 
 
 def _write(path: Path, content: bytes, mode: int = 0o600) -> Path:
@@ -40,6 +46,56 @@ def test_file_open_to_others_is_refused_whatever_the_right(tmp_path: Path, mode:
 def test_read_only_file_of_the_owner_is_accepted(tmp_path: Path) -> None:
     """Orchestrators mount secrets as 0400."""
     assert read_secret(_write(tmp_path / "secret", b"abc", 0o400)) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "is_taken"),
+    [
+        (0, 0o440, True),
+        (0, 0o640, True),
+        (0, 0o444, False),
+        (0, 0o660, False),
+        (0, 0o450, False),
+        (SERVICE, 0o440, False),
+        (SERVICE, 0o400, True),
+    ],
+)
+def test_file_of_root_may_be_read_by_the_group_it_is_given_to(
+    open_folder: Path, owner: int, mode: int, is_taken: bool
+) -> None:
+    """Kubernetes mounts a secret as root's, readable by the pod's group: there is no other way to read it there."""
+    path = _write(open_folder / "secret", b"abc", mode)
+    os.chown(path, owner, SERVICE)
+    with _as_service():
+        if is_taken:
+            assert read_secret(path) == "abc"
+        else:
+            assert _finding(path).found == f"mode {mode:04o}"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that another user may enter: those of pytest are for ours alone."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to somebody else and become him")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@contextmanager
+def _as_service() -> Iterator[None]:
+    """This process with the rights of another user, as a container's process has them."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(SERVICE)
+    os.seteuid(SERVICE)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def test_link_is_judged_by_the_file_behind_it(tmp_path: Path) -> None:
