@@ -30,6 +30,8 @@ NORMAL, ABNORMAL = 1000, 1006
 """Close codes: as a node ends a socket, and of one that ended without its close frame."""
 BAD_CREDENTIAL = 1016
 """The node's data code for an `fsm_id` it does not know."""
+UP_SECONDS = 10.0
+"""A node that takes a socket of a living channel says `fsm_up` at once."""
 OPEN_SECONDS = 30.0
 """`open` follows `channel_reestablished` at once (observed)."""
 MOST_DROPS, DROPS_SECONDS, YIELD_SECONDS = 3, 60.0, 60.0
@@ -38,7 +40,7 @@ MOST_DROPS, DROPS_SECONDS, YIELD_SECONDS = 3, 60.0, 60.0
 
 def link_up(turn: Turn, up: LinkUp) -> Turn:
     """A socket. JSON-RPC says `fsm_up` next; legacy says nothing, or `open` once both sides are back."""
-    turn = turn.set(attachment=Attachment.CONNECTED, presented=up.presented)
+    turn = turn.set(attachment=Attachment.CONNECTED, presented=up.presented, connected_at=turn.now)
     if not turn.terms.dialect.is_legacy:
         return turn
     if up.resumed:
@@ -178,8 +180,10 @@ def link_failed(turn: Turn, failed: LinkFailed) -> Turn:
 
 
 def watch(turn: Turn) -> Turn:
-    """What time does to a channel that is attached and does not come up: `open` was lost, or the peer stays away."""
+    """What time does to a channel that is attached and does not come up: a report was lost, or the peer stays away."""
     state = turn.state
+    if _awaits_fsm(state) and turn.now >= state.connected_at + UP_SECONDS:
+        return turn.set(connected_at=turn.now).do(Reconnect("the node took the socket and did not say that it is up"))
     if state.attachment is not Attachment.REESTABLISHING:
         return turn
     if state.agreed_at is not None and turn.now >= state.agreed_at + OPEN_SECONDS:
@@ -191,11 +195,18 @@ def watch(turn: Turn) -> Turn:
 
 def watched_until(state: State) -> float | None:
     """When time alone has something to say about such a channel."""
+    if _awaits_fsm(state):
+        return state.connected_at + UP_SECONDS
     if state.attachment is not Attachment.REESTABLISHING:
         return None
     if state.agreed_at is not None:
         return state.agreed_at + OPEN_SECONDS
     return None if state.alarmed or state.down_since is None else state.down_since + ALARM_SECONDS
+
+
+def _awaits_fsm(state: State) -> bool:
+    """`fsm_up` brings the credential and begins the take-over: without it nothing would ever be asked."""
+    return state.attachment is Attachment.CONNECTED and state.is_resumable
 
 
 def _alarm_when_long(turn: Turn) -> Turn:

@@ -289,6 +289,8 @@ class State:
     """The FSM was born of a reestablish: it dies with its socket, and a too early attach can lose the channel."""
     presented: str = ""
     """Fingerprint of the credential the present socket was opened with."""
+    connected_at: float = 0.0
+    """When the present socket was opened."""
     quiet_until: float = 0.0
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
     down_since: float | None = None

@@ -102,6 +102,20 @@ def resolve(outcome: Any = "failed", target: str = "t-1") -> ResolveDue:
     )
 
 
+def test_a_reattach_whose_first_report_is_lost_is_tried_over_a_new_socket() -> None:
+    """attach -> (fsm_up lost): nothing else would be asked until the node's idle timer ends the FSM."""
+    channel = opened().give(TakenOver(), LinkUp(resumed=True, presented=fingerprint(FSM)))
+    channel.wait(9)
+    assert not [effect for effect in channel.last if isinstance(effect, Reconnect)]
+    channel.wait(1.1)
+    assert [effect.reason for effect in channel.last if isinstance(effect, Reconnect)] == [
+        "the node took the socket and did not say that it is up"
+    ]
+    channel.give(LinkDown(1000, "closed")).calm()
+    take_over(channel)
+    assert channel.state.is_ready
+
+
 # --- the signer's answer ----------------------------------------------------------------------------------
 
 

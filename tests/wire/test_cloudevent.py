@@ -17,7 +17,7 @@ from cloudevents.core.bindings.rabbitmq import (
 )
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bridge.app.asyncapi.example import Example, examples
@@ -185,8 +185,11 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+patient = settings(suppress_health_check=[HealthCheck.too_slow])
+"""The first draws build the strategy: on a busy machine that takes seconds."""
 
 
+@patient
 @given(body=st.binary(max_size=200) | st.dictionaries(st.sampled_from([*ATTRIBUTES, "data", "data_base64"]), _JSON))
 def test_any_bytes_are_a_message_or_a_named_error(body: Any) -> None:
     """Anybody may write here; an exception of another kind would stop the intake of everybody."""
@@ -194,6 +197,7 @@ def test_any_bytes_are_a_message_or_a_named_error(body: Any) -> None:
         unfold(structured(body))
 
 
+@patient
 @given(
     data=st.dictionaries(st.text(max_size=8), _JSON, max_size=4), extra=st.dictionaries(st.sampled_from("abc"), _JSON)
 )
