@@ -16,6 +16,7 @@ from bridge.wire.envelope import Received
 from tests.faults.journal_home import Home
 from tests.oracle.evidence import Arrived, Evidence, Forward, Pair, Sent
 from tests.oracle.page import read_pair
+from tests.simulation.harvest import read_booked
 from tests.system.house import House
 from tests.system.house import Pair as HousePair
 
@@ -37,6 +38,7 @@ def gather(home: Home, *, losers: Collection[str] = ()) -> Evidence:
         letters=_arrived(house.received["letters"]),
         forwards=_forwards(home.data / FILE),
         waiting=_waiting(home.data / FILE),
+        booked=read_booked(home.data),
         texts={f"bridge {number}": bridge.log for number, bridge in enumerate(home.bridges)},
         secrets=_secrets(house),
     )
