@@ -39,7 +39,7 @@ class Part:
 
 PARTS = (
     Part(
-        "kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 900, is_alone=True
+        "kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 1200, is_alone=True
     ),
     Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "1"), 1400, is_virtual=True),
     Part("every", ("tests.simulation.every", "--jobs", "1"), 1400, is_virtual=True),
