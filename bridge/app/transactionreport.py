@@ -13,7 +13,7 @@ from bridge.channel.terms import SigningForm
 from bridge.channel.transaction import Kind, Transaction
 from bridge.errors import EncodingError, TransactionError
 from bridge.wire import encoding
-from bridge.wire.generalized import innermost
+from bridge.wire.generalized import created_channel, innermost
 from bridge.wire.serialization import fields
 from bridge.wire.signature import is_canonical, is_der, signing_payload, verify
 from bridge.wire.transaction import read, signed_parts, signed_tx_hash, wrap
@@ -50,11 +50,13 @@ def describe(text: str, network_id: str, accounts: Sequence[Account]) -> dict[st
 
 def _inside(transaction: Transaction, network_id: str, accounts: Sequence[Account]) -> dict[str, Any] | None:
     """What the meta transactions of generalized accounts stand around; None where that is unreadable."""
+    data = encoding.decode(transaction.text, "tx")
     try:
-        found = innermost(encoding.decode(transaction.text, "tx"))
+        found, created = innermost(data), created_channel(data)
     except TransactionError:
         return None
-    return describe(encoding.encode("tx", wrap(found.signatures, found.inner)), network_id, accounts)
+    report = describe(encoding.encode("tx", wrap(found.signatures, found.inner)), network_id, accounts)
+    return report if created is None else report | {"channel_id": created}
 
 
 def _fields(transaction: Transaction, inner: bytes) -> Mapping[str, Any]:

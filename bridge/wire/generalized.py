@@ -29,6 +29,26 @@ def innermost(data: bytes) -> Signed:
     raise TransactionError("encoding", "meta transactions nested too deeply")
 
 
+def created_channel(data: bytes) -> ChannelId | None:
+    """Of a create transaction its initiator wrapped: his authentication stands for the nonce. Raises TransactionError.
+
+    None for every other one, wrapped by the responder alone or not at all: its nonce is its own.
+    """
+    auths: dict[object, bytes] = {}
+    signed = unwrap(data)
+    for _ in range(MAX_WRAPS):
+        kind, values = fields(signed.inner)
+        match kind, values:
+            case Kind.GA_META, {"ga_id": str(account), "auth_data": bytes(auth_data), "tx": bytes(inner)}:
+                auths[account] = auth_id(Account(account), auth_data)
+                signed = unwrap(inner)
+            case Kind.CREATE, {"initiator": str(initiator), "responder": str(responder)} if initiator in auths:
+                return channel_id(Account(initiator), auths[initiator], Account(responder))
+            case _:
+                return None
+    raise TransactionError("encoding", "meta transactions nested too deeply")
+
+
 def auth_id(account: Account, auth_data: bytes) -> bytes:
     """32 bytes that stand for the nonce. Raises EncodingError for a broken account."""
     return blake2b(encoding.account_key(account) + auth_data)

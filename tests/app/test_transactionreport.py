@@ -15,7 +15,7 @@ from bridge.wire import encoding
 from bridge.wire.signature import ORDER, blake2b
 from bridge.wire.transaction import unwrap, wrap
 from tests.wire.recorded import DATA
-from tests.wire.test_recorded_transactions import transactions
+from tests.wire.test_recorded_transactions import files, transactions
 
 run = CliRunner().invoke
 VECTORS = json.loads((DATA / "vectors.json").read_text())
@@ -90,6 +90,17 @@ def test_a_generalized_account_is_looked_into() -> None:
     shown = [describe(found.text, "", ()) for _, _, found in transactions("corpus") if found.kind is Kind.GA_META]
     assert shown
     assert all(report["inside"]["kind"].startswith("channel_") for report in shown)
+
+
+def test_the_channel_of_a_generalized_initiator_is_the_one_its_node_told() -> None:
+    """His create transaction has no nonce: the id follows from his authentication, and stands in his node's frames."""
+    created = 0
+    for stem, _, found in transactions("corpus"):
+        report = describe(found.text, "", ()) if found.kind is Kind.GA_META else {}
+        if report and report["inside"]["kind"] == Kind.CREATE.value:
+            created += 1
+            assert report["inside"]["channel_id"] in files("corpus")[stem]
+    assert created >= 3
 
 
 def test_the_command_prints_a_table_and_json() -> None:
