@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bridge.app import credential
-from bridge.app.settings import Broker, Node
+from bridge.app.settings import Broker, Http, Node
 from bridge.errors import ConfigInvalid
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,12 @@ class _InForce:
 class Access:
     """Blocks while it reads, for some milliseconds. Raises `ConfigInvalid` when made."""
 
-    def __init__(self, broker: Broker, nodes: Mapping[str, Node] = MappingProxyType({})) -> None:
+    def __init__(
+        self, broker: Broker, nodes: Mapping[str, Node] = MappingProxyType({}), http: Http | None = None
+    ) -> None:
         self._broker = broker
         self._nodes = nodes
+        self._http = http or Http()
         self._in_force = self._read()
 
     @property
@@ -47,9 +50,16 @@ class Access:
     def node_context(self, node: Node) -> ssl.SSLContext:
         return self._in_force.nodes[node]
 
-    def reload(self, renew: Renew) -> bool:
-        """Reads everything again and hands the broker's part to `renew`. False, and nothing changed, if it is wrong."""
-        mistakes = (*credential.check_broker(self._broker), *credential.check_nodes(self._nodes.items()))
+    def reload(self, renew: Renew, *others: Callable[[], None]) -> bool:
+        """Reads everything again and hands the broker's part to `renew`. False, and nothing changed, if it is wrong.
+
+        `others` read what is theirs, the HTTP port's token and certificate: judged here with all the rest.
+        """
+        mistakes = (
+            *credential.check_broker(self._broker),
+            *credential.check_nodes(self._nodes.items()),
+            *credential.check_http(self._http),
+        )
         for finding in mistakes:
             told = {"path": finding.path, "found": finding.found, "expected": finding.expected}
             log.error("secrets_not_reloaded", extra={"code": ConfigInvalid.code.value, **told})
@@ -57,6 +67,8 @@ class Access:
             return False
         self._in_force = self._read()
         renew(self.broker_urls, self.broker_context)
+        for other in others:
+            other()
         log.info("secrets_reloaded")
         return True
 

@@ -176,8 +176,7 @@ class Console:
             now = loop.time()
             if now - looked_at >= 1.0:
                 looked_at = now
-                with suppress(JournalUnavailable):
-                    await self._look_at_backlog()
+                await self._look_at_backlog()
             is_due = now - pushed_at >= QUIET_SECONDS or any(client.is_behind for client in self._clients)
             if is_due or self._change.channels or self._change.counted:
                 pushed_at = now
@@ -186,9 +185,11 @@ class Console:
         self._change = _Change()
 
     async def _look_at_backlog(self) -> None:
+        """Kept as it was where the journal cannot be read: `missing` says that it cannot."""
         journal = self._scene.journal
         if journal is not None:
-            self._backlog = await journal.backlog()
+            with suppress(JournalUnavailable):
+                self._backlog = await journal.backlog()
 
     def _push(self, now: float) -> None:
         change, self._change = self._change, _Change()

@@ -206,5 +206,6 @@ def describe(letter: Letter) -> Mapping[str, Any]:
         "command_id": letter.command_id,
         "explanation": explain(letter),
         "remedy": remedy(letter),
+        "content_type": letter.content_type,
         "body": letter.body.decode("utf-8", "backslashreplace"),
     }

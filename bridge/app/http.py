@@ -80,6 +80,12 @@ class HttpServer:
         self._stack = AsyncExitStack()
         self._server: WebSocketServer | None = None
 
+    def renew(self) -> None:
+        """Token and certificate from their files again, which `Access` has judged. They count from the next request."""
+        self._token = self._settings.read_token()
+        if self._context is not None:
+            self._settings.renew_context(self._context)
+
     @property
     def port(self) -> int | None:
         """Where it listens; None: nowhere."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -102,7 +103,7 @@ def _check_transit(keys: Iterable[TransitSettings]) -> Iterator[Finding]:
     for index, key in enumerate(keys):
         at = f"keys.transit[{index}]"
         yield from check_node(f"{at}.url", key.url, CHAIN_SCHEMES, key.plain_hosts)
-        yield from credential.check_secret(f"{at}.token_file", lambda file=key.token_file: read_secret(file))  # type: ignore[misc]
+        yield from credential.check_secret(f"{at}.token_file", partial(read_secret, key.token_file))
         yield from credential.check_secret(f"{at}.tls", key.tls.read_context)
 
 

@@ -4,7 +4,7 @@ Looks and never touches: everything here reads what the parts have in memory, an
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from bridge.app.bus import RabbitBus
 from bridge.app.console import Console
@@ -50,8 +50,8 @@ class Monitor:
             self.observer.subscribe(self.console.take)
 
     @property
-    def workers(self) -> dict[ChannelName, Worker]:
-        return dict(self._supervisor.workers)
+    def workers(self) -> Mapping[ChannelName, Worker]:
+        return self._supervisor.workers
 
     @property
     def halted(self) -> set[ChannelName]:

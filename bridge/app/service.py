@@ -20,6 +20,7 @@ from bridge.app.clock import SteadyClock
 from bridge.app.config import Config, terms
 from bridge.app.contract import Contract, Names
 from bridge.app.health import Stage
+from bridge.app.http import HttpServer
 from bridge.app.intake import ApprovalIntake, Backlog, CommandIntake, Desk, ReplyIntake
 from bridge.app.monitor import Monitor
 from bridge.app.relay import Relay
@@ -53,7 +54,7 @@ class Service:
     def __init__(self, config: Config, clock: Callable[[], float] | None = None, bus: Bus | None = None) -> None:
         self._config = config
         self._clock = clock or SteadyClock()
-        self._access = Access(config.broker, config.nodes)
+        self._access = Access(config.broker, config.nodes, config.http)
         self._rabbit = RabbitBus(
             self._access.broker_urls,
             ssl_context=self._access.broker_context,
@@ -83,9 +84,9 @@ class Service:
         """Begins to stop. May be called twice; does not block."""
         self._stopping.set()
 
-    def reload(self) -> bool:
+    def reload(self, server: HttpServer) -> bool:
         """Passwords and certificates from their files again; see `Access`."""
-        return self._access.reload(self._rabbit.replace_urls)
+        return self._access.reload(self._rabbit.replace_urls, server.renew)
 
     async def run(self) -> None:
         """Raises OwnerConflict, JournalUnavailable, BrokerRefused; returns after `stop()`."""
@@ -277,9 +278,10 @@ async def serve(config: Config) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    loop.add_signal_handler(signal.SIGHUP, service.reload)
+    server = service.monitor.server()
+    loop.add_signal_handler(signal.SIGHUP, service.reload, server)
     try:
-        async with service.monitor.server():
+        async with server:
             await service.run()
     except asyncio.CancelledError:
         if not service.is_stopping:

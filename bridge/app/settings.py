@@ -385,6 +385,11 @@ class Http(Section):
             return None
         return tls.make_server_context(self.certificate_file, self.key_file)
 
+    def renew_context(self, context: ssl.SSLContext) -> None:
+        """The certificate's files again, into what `read_context` gave. Raises `ConfigInvalid`."""
+        if self.certificate_file is not None and self.key_file is not None:
+            tls.load_own(context, self.certificate_file, self.key_file)
+
     def read_token(self) -> str | None:
         """Raises `ConfigInvalid`."""
         if self.token_file is None:

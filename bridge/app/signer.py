@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bridge.app.access import Access
 from bridge.app.bus import Bus, Consumes, Delivery, Publishes, RabbitBus
 from bridge.app.clock import SteadyClock
+from bridge.app.http import HttpServer
 from bridge.app.keyring import is_development, open_ring
 from bridge.app.observer import Answered
 from bridge.app.settings import Http
@@ -55,9 +56,9 @@ class SignerService:
         """Begins to stop. May be called twice; does not block."""
         self._stopping.set()
 
-    def reload(self) -> bool:
+    def reload(self, server: HttpServer) -> bool:
         """The broker's password and certificates from their files again; see `Access`. Keys are read once."""
-        return self._access.reload(self._rabbit.replace_urls)
+        return self._access.reload(self._rabbit.replace_urls, server.renew)
 
     async def run(self) -> None:
         async with self._bus as bus, asyncio.TaskGroup() as group:
@@ -122,7 +123,7 @@ async def run(config: SignerConfig) -> None:
             signer = Signer(
                 ring.keys, config.policy, SteadyClock(), guard, config.reply, is_development=is_development(config)
             )
-            await serve(SignerService(config.prefix, signer, Access(config.broker)), config.http)
+            await serve(SignerService(config.prefix, signer, Access(config.broker, http=config.http)), config.http)
 
 
 async def serve(service: SignerService, http: Http) -> None:
@@ -130,6 +131,7 @@ async def serve(service: SignerService, http: Http) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
-    loop.add_signal_handler(signal.SIGHUP, service.reload)
-    async with service.monitor.server(http):
+    server = service.monitor.server(http)
+    loop.add_signal_handler(signal.SIGHUP, service.reload, server)
+    async with server:
         await service.run()

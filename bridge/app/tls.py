@@ -27,7 +27,7 @@ def make_context(
     context = ssl.create_default_context() if ca_file is None else _trusting(ca_file)
     context.minimum_version = OLDEST
     if certificate_file is not None and key_file is not None:
-        _load_own(context, certificate_file, key_file, key_password_file)
+        load_own(context, certificate_file, key_file, key_password_file)
     elif certificate_file is not None or key_file is not None:
         present, absent = ("certificate_file", "key_file") if key_file is None else ("key_file", "certificate_file")
         raise ConfigInvalid((Finding(absent, "nothing", f"the other half of {present}"),))
@@ -56,7 +56,8 @@ def _trusting(path: Path) -> ssl.SSLContext:
     return context
 
 
-def _load_own(context: ssl.SSLContext, certificate: Path, key: Path, password_file: Path | None) -> None:
+def load_own(context: ssl.SSLContext, certificate: Path, key: Path, password_file: Path | None = None) -> None:
+    """What we show, from the next handshake on. Raises `ConfigInvalid`."""
     read_secret(key)  # refuses one that others can read
     password = "" if password_file is None else read_secret(password_file)
     try:
@@ -76,5 +77,5 @@ def make_server_context(certificate: Path | None, key: Path | None) -> ssl.SSLCo
         raise ConfigInvalid((Finding(absent, "nothing", "both, certificate_file and key_file"),))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = OLDEST
-    _load_own(context, certificate, key, None)
+    load_own(context, certificate, key)
     return context

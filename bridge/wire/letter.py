@@ -73,8 +73,12 @@ class Letter:
 
     @property
     def command_id(self) -> str | None:
-        written = Received(self.exchange, self.routing_key, self.body, content_type=self.content_type)
-        return readable_command_id(readable_body(written))
+        return readable_command_id(self.plain)
+
+    @property
+    def plain(self) -> bytes:
+        """The body, out of the structured CloudEvent it may stand in: what is repaired and sent again."""
+        return readable_body(Received(self.exchange, self.routing_key, self.body, content_type=self.content_type))
 
 
 def read_letter(received: Received) -> Letter:

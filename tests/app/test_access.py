@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.app.access import Access
-from bridge.app.settings import Broker, Node, Tls
+from bridge.app.settings import Broker, Http, Node, Tls
 from tests.authority import Authority
 
 OLD, NEW = "amqp://bridge:old-password@localhost/", "amqp://bridge:new-password@localhost/"
@@ -85,6 +85,22 @@ def test_one_bad_certificate_holds_the_password_back_too(tmp_path: Path, url_fil
     authority.ca_file.write_text("nonsense")
     assert not access.reload(ear.renew)
     assert access.broker_urls == [OLD]
+
+
+def test_the_http_ports_secrets_are_judged_with_the_rest(tmp_path: Path, url_file: Path) -> None:
+    """A token that is too short holds everything back; then the port reads its own."""
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text("a-token-of-some-length")
+    access, ear = Access(Broker(url_file=url_file), http=Http(token_file=token)), Ear()
+    told: list[str] = []
+    url_file.write_text(NEW)
+    token.write_text("short")
+    assert not access.reload(ear.renew, lambda: told.append("port"))
+    assert (access.broker_urls, told) == ([OLD], [])
+    token.write_text("another-token-of-some-length")
+    assert access.reload(ear.renew, lambda: told.append("port"))
+    assert (access.broker_urls, told) == ([NEW], ["port"])
 
 
 def test_its_repr_shows_no_password(url_file: Path) -> None:

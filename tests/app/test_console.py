@@ -4,10 +4,12 @@ import asyncio
 import json
 import socket
 from pathlib import Path
+from unittest.mock import patch
 
 from websockets.asyncio.client import connect
 
 from bridge.app.console import KEPT_EVENTS, MOST_CLIENTS, PUSHED_EVENTS
+from bridge.errors import JournalUnavailable
 from tests.console.stage import SECRET, people, shown
 
 UPGRADE = (
@@ -76,7 +78,20 @@ async def test_no_secret_and_no_transaction_is_shown(tmp_path: Path) -> None:
     """A page is looked at by people who may not attach a channel or close one."""
     async with shown(tmp_path) as (show, _):
         await people(show)
-        text = (await show.console.pages()["/snapshot"]("")).body.decode()  # type: ignore[union-attr]
+        answer = await show.console.pages()["/snapshot"]("")
+        assert answer is not None
+        text = answer.body.decode()
         assert str(SECRET) not in text
         assert "tx_" not in text
         assert {row["name"] for row in json.loads(text)["channels"]} == set(show.workers)
+
+
+async def test_journal_that_cannot_be_read_does_not_take_the_page_with_it(tmp_path: Path) -> None:
+    """Who looks then wants to see the channels, and that the journal is what is missing."""
+    async with shown(tmp_path) as (show, _):
+        await show.pay(show.seat(0))
+        assert show.journal is not None
+        with patch.object(show.journal, "backlog", side_effect=JournalUnavailable("the disk is gone")):
+            answer = await show.console.pages()["/snapshot"]("")
+        assert answer is not None
+        assert {row["name"] for row in json.loads(answer.body)["channels"]} == set(show.workers)

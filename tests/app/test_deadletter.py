@@ -114,6 +114,13 @@ def test_a_replay_says_whose_it_was_and_where_it_comes_from() -> None:
     }
 
 
+def test_what_is_to_be_repaired_is_the_body_and_not_what_stands_around_it() -> None:
+    """`dlq show --raw` writes it, `dlq replay --body` takes it back."""
+    assert json.loads(folded(LETTER).plain) == json.loads(LETTER.body)
+    assert LETTER.plain == LETTER.body
+    assert describe(folded(LETTER))["content_type"] == "application/cloudevents+json"
+
+
 @pytest.mark.parametrize("code", [code for code in Code if code.value < "~"])
 def test_every_code_is_explained(code: Code) -> None:
     """A person who sees one for the first time reads why, and that nothing happened."""

@@ -1,6 +1,7 @@
 """`bridge.app.http`: who may ask for what at the small port."""
 
 import base64
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -120,6 +121,18 @@ async def test_token_guards_the_console_and_not_the_probes(tmp_path: Path) -> No
         assert (await get(server, "/", Authorization=f"Bearer {TOKEN}")).status_code == 200
 
 
+async def test_renewed_token_counts_from_the_next_request(tmp_path: Path) -> None:
+    """A token that leaked is changed without a restart, and the old one opens nothing any more."""
+    token = tmp_path / "token"
+    write_secret(token, TOKEN)
+    async with serving(token_file=token) as server:
+        token.write_text("another-token-of-some-length")
+        assert (await get(server, "/", Authorization=f"Bearer {TOKEN}")).status_code == 200
+        server.renew()
+        assert (await get(server, "/", Authorization=f"Bearer {TOKEN}")).status_code == 401
+        assert (await get(server, "/", Authorization="Bearer another-token-of-some-length")).status_code == 200
+
+
 async def test_paths_below_a_folder_reach_its_page_and_no_other() -> None:
     """A path is looked up in a table: there is no file behind it."""
     async with serving() as server:
@@ -144,18 +157,40 @@ async def test_taken_port_is_an_error_only_where_somebody_chose_it(caplog: pytes
     assert "http_not_served" in caplog.messages
 
 
-async def test_certificate_makes_the_port_speak_tls_only(tmp_path: Path) -> None:
-    """Beyond loopback a token in plain text is everybody's."""
+def issue(directory: Path) -> ssl.SSLContext:
+    """A server's certificate by a new authority, in the files of before; who trusts that authority alone."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
-    write_secret(tmp_path / "key.pem", issued.private_key_pem.bytes().decode())
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    async with serving(certificate_file=tmp_path / "cert.pem", key_file=tmp_path / "key.pem") as server:
-        import ssl
+    issued.cert_chain_pems[0].write_to_path(str(directory / "cert.pem"))
+    (directory / "key.pem").unlink(missing_ok=True)
+    write_secret(directory / "key.pem", issued.private_key_pem.bytes().decode())
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.load_verify_locations(cadata=authority.cert_pem.bytes().decode())
+    return trusting
 
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-        async with httpx.AsyncClient(trust_env=False, verify=trusting) as client:
-            assert (await client.get(f"https://127.0.0.1:{server.port}/livez")).status_code == 200
+
+async def is_trusted(server: HttpServer, trusting: ssl.SSLContext) -> bool:
+    async with httpx.AsyncClient(trust_env=False, verify=trusting) as client:
+        try:
+            return (await client.get(f"https://127.0.0.1:{server.port}/livez")).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+
+async def test_renewed_certificate_counts_from_the_next_handshake(tmp_path: Path) -> None:
+    """Certificates end every few months; the port need not."""
+    first = issue(tmp_path)
+    async with serving(certificate_file=tmp_path / "cert.pem", key_file=tmp_path / "key.pem") as server:
+        second = issue(tmp_path)
+        assert (await is_trusted(server, first), await is_trusted(server, second)) == (True, False)
+        server.renew()
+        assert (await is_trusted(server, first), await is_trusted(server, second)) == (False, True)
+
+
+async def test_certificate_makes_the_port_speak_tls_only(tmp_path: Path) -> None:
+    """Beyond loopback a token in plain text is everybody's."""
+    trusting = issue(tmp_path)
+    async with serving(certificate_file=tmp_path / "cert.pem", key_file=tmp_path / "key.pem") as server:
+        assert await is_trusted(server, trusting)
         with pytest.raises(httpx.TransportError):
             await get(server, "/livez")

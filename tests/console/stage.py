@@ -18,7 +18,7 @@ from bridge.app.http import HttpServer, Site
 from bridge.app.observer import Decided
 from bridge.app.relay import Relay
 from bridge.app.settings import Http
-from bridge.channel.identifier import ChannelId, ChannelName, FsmId, SignRequestId
+from bridge.channel.identifier import ApprovalRequestId, ChannelId, ChannelName, CommandId, FsmId, SignRequestId
 from bridge.channel.input import Ticked
 from bridge.channel.request import Tag
 from bridge.channel.state import Approval, Attachment, Exposure, OpenRequest, Operation, Phase, State
@@ -115,7 +115,7 @@ async def people(show: Show) -> None:
     now = time.time()
     busy = Operation(transfer(), CommandStage.SIGNED_SENT, since=now - 2)
     doubt = Operation(transfer(), CommandStage.IN_DOUBT, since=now - 400, doubt=Code.CONNECTION_LOST)
-    approval = Approval("a-1", "h", "shop", now + 60)  # type: ignore[arg-type]
+    approval = Approval(ApprovalRequestId("a-1"), "h", "shop", now + 60)
     names = [
         show.seat(0, operation=busy, open_request=_asked(Tag.UPDATE, 280, 300, "0")),
         show.seat(1, open_request=_asked(Tag.UPDATE_ACK, 8, 60, "1")),
@@ -131,7 +131,7 @@ async def people(show: Show) -> None:
     ]
     show.halted.add(show.seat(24))
     assert show.journal is not None
-    waiting = InboxRow("w-1", names[2], "transfer", "shop", "h", b"{}", now)  # type: ignore[arg-type]
+    waiting = InboxRow(CommandId("w-1"), names[2], "transfer", "shop", "h", b"{}", now)
     await show.journal.commit(Batch(add_inbox=(waiting,)))
     await show.happen(names[2], "command.in_doubt", code="connection_lost", sentence="the outcome is open")
     await show.happen(names[6], "alarm.recovery_required", code="recovery_required", sentence="attaching failed")
@@ -141,7 +141,7 @@ async def people(show: Show) -> None:
 
 
 def _exposure() -> Exposure:
-    return Exposure("t-1", 3, offchain(3).hash)  # type: ignore[arg-type]
+    return Exposure(CommandId("t-1"), 3, offchain(3).hash)
 
 
 @asynccontextmanager

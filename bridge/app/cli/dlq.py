@@ -100,7 +100,10 @@ def dlq_list(
 def dlq_show(
     letter: LetterId,
     queue: Queue = "dead-letters",
-    raw: Annotated[bool, typer.Option("--raw", help="The body alone, byte for byte: to be repaired.")] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="The body alone, out of the CloudEvent it may stand in: to be repaired."),
+    ] = False,
     url: Url = None,
     prefix: Prefix = "channels",
     as_json: AsJson = False,
@@ -112,7 +115,7 @@ def dlq_show(
     with exits(), _named():
         found = _at(url, prefix, queue, lambda box: box.find(letter))
         if raw:
-            sys.stdout.buffer.write(found.body)
+            sys.stdout.buffer.write(found.plain)
         elif as_json:
             out.print_json(json.dumps(deadletter.describe(found)))
         else:
