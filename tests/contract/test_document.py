@@ -149,3 +149,9 @@ def test_command_prints_yaml_and_json_of_one_document() -> None:
     as_json = CliRunner().invoke(app, ["asyncapi", "--prefix", "pay", "--json"])
     assert yaml.safe_load(printed.output) == json.loads(as_json.output) == document("pay")
     assert "channels." not in json.dumps(document("pay")["channels"])
+
+
+def test_a_command_that_is_sent_again_is_the_same_message() -> None:
+    """Under its key of three words (ADR 0024), which the contract's address has only two of."""
+    assert find_message("commands", "acme-7.transfer.replay") is find_message("commands", "acme-7.transfer")
+    assert find_message("commands", "acme-7.nothing.replay") is None

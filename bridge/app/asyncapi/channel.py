@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.broker.permission import Role as UserRole
+from bridge.wire.incoming import REPLAY
 
 CHANNEL = {"description": "Our name of one role of one channel: `[a-z0-9-]{1,64}`.", "examples": ["acme-7"]}
 ACCOUNT = {
@@ -33,7 +34,8 @@ EXCHANGES: tuple[Exchange, ...] = (
         "commands",
         "{channel}.{command}",
         "Commands",
-        "What clients and operators ask of a channel. Acked once journaled; one at a time per channel, in this order.",
+        "What clients and operators ask of a channel. Acked once journaled; one at a time per channel, in this order. "
+        f"An operator sends a dead letter again under `{{channel}}.{{command}}.{REPLAY}`.",
         {"channel": CHANNEL, "command": _word("The kind of command.")},
         ("commands",),
     ),

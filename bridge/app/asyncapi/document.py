@@ -181,9 +181,13 @@ def _headers(prefix: str) -> Document:
         "ce-subject": {"type": "string", "description": "The channel's name; `_` where unknown."},
         "ce-time": {"type": "string", "format": "date-time", "description": "When it happened."},
     }
+    traces = {
+        "traceparent": {"type": "string", "description": "W3C Trace Context: as the command came that caused this."},
+        "tracestate": {"type": "string", "description": "The same; beside `traceparent` alone."},
+    }
     return {
         "type": "object",
         "description": "The attributes of CloudEvents 1.0, in binary mode.",
-        "properties": texts,
+        "properties": texts | traces,
         "required": list(texts),
     }

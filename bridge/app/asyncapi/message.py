@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from bridge.channel.command import COMMANDS, Checkpoint, Resolve
 from bridge.wire.body import ApprovalBody, DeadLetterHeaders, ResultBody, SignReplyBody, SignRequestBody
 from bridge.wire.event import EVENTS, Event, find_event
+from bridge.wire.incoming import split_command_key
 
 OPERATORS = frozenset({Checkpoint.kind, Resolve.kind})
 """Commands that settle what is in doubt."""
@@ -76,7 +77,7 @@ def find_message(exchange: str, routing_key: str) -> Message | None:
     words = routing_key.split(".")
     match exchange:
         case "commands":
-            return _NAMED.get(f"command.{words[-1]}")
+            return _NAMED.get(f"command.{split_command_key(routing_key)[1]}")
         case "events" if len(words) == 3:
             event = find_event(words[1], words[2])
             return None if event is None else _NAMED[_event(event).name]
