@@ -25,6 +25,7 @@ class Web:
     asked: list[str] = field(default_factory=list)
     drips: bool = False
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    talks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def drip(self, writer: asyncio.StreamWriter) -> None:
         """Never silent for long, and never done: only a bound on the whole call ends it."""
@@ -33,6 +34,14 @@ class Web:
             writer.write(b" ")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.release.wait(), 0.02)
+
+    def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.talks.append(asyncio.create_task(self.speak(reader, writer)))
+
+    async def end(self) -> None:
+        """Every connection closed: one that outlives its test is blamed on a later one."""
+        self.release.set()
+        await asyncio.gather(*self.talks)
 
     async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -44,15 +53,17 @@ class Web:
         status, body = self.answers.get(path, (404, '{"reason": "not found"}'))
         writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
         writer.close()
+        with contextlib.suppress(ConnectionError):  # who waited no longer has hung up
+            await writer.wait_closed()
 
 
 @pytest.fixture
 async def web() -> AsyncIterator[Web]:
     web = Web()
-    async with await asyncio.start_server(web.speak, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(web.meet, "127.0.0.1", 0) as server:
         web.port = server.sockets[0].getsockname()[1]
         yield web
-        web.release.set()
+        await web.end()
 
 
 @pytest.fixture
