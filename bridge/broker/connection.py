@@ -205,7 +205,7 @@ class Connection:
         except TimeoutError as error:
             raise BrokerUnavailable(f"{where}: no answer in {CONNECT_SECONDS:g} s") from error
         except BrokerUnavailable as error:
-            raise raw.socket.refusal() or error from error
+            raise raw.socket.refusal() or await raw.socket.overhear(where) or error from error
         finally:
             raw.socket.opened()
             if not raw.connected.is_set():

@@ -7,6 +7,8 @@ arrives as "invalid frame". Facts: pitfalls.md rows 4 and 7; the reply code 530 
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import aio_pika
@@ -16,10 +18,13 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory, Transpor
 from pamqp import commands
 from yarl import URL
 
-from bridge.errors import BrokerRefused, BrokerUnavailable
+from bridge.errors import BrokerRefused, BrokerUnavailable, BrokerUntrusted
+from bridge.tls import explain
 
 SILENCE_SECONDS = 30
 """How long written bytes may stay unacknowledged by the other machine before the kernel gives up."""
+FAREWELL_SECONDS = 5
+"""How long a broker that is told nothing may take to say what it has against our certificate."""
 _REFUSALS = (403, 530)
 _FRAME_HEAD = 1
 
@@ -34,6 +39,11 @@ class _Ear:
 
     def at_eof(self) -> bool:
         return self._reader.at_eof()
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether the broker has said anything at all."""
+        return bool(self._frame)
 
     async def read(self, count: int = -1) -> bytes:
         return await self._reader.read(count)
@@ -58,12 +68,15 @@ class Transport(TransportFactory):
     """Opens the socket of one connection and keeps hold of it."""
 
     def __init__(self, scheme: str) -> None:
-        self._inner: TransportFactory = TLSTransportFactory() if scheme == "amqps" else TCPTransportFactory()
+        self._has_tls = scheme == "amqps"
+        self._inner: TransportFactory = TLSTransportFactory() if self._has_tls else TCPTransportFactory()
+        self._open: Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._ear: _Ear | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await self._inner.create(url, **kwargs)
+        self._open = partial(self._inner.create, url, **kwargs)
+        reader, writer = await self._open()
         self._writer, self._ear = writer, _Ear(reader)
         raw = writer.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -86,6 +99,26 @@ class Transport(TransportFactory):
         fatal = frame.reply_code in _REFUSALS and "limit" not in str(frame.reply_text)
         kind = BrokerRefused if fatal else BrokerUnavailable
         return kind(f"the broker turned us away: {frame.reply_code} {frame.reply_text}")
+
+    async def overhear(self, what: str) -> BrokerUnavailable | None:
+        """Why the broker ended a TLS connection before its first word; None if that is not what happened.
+
+        In TLS 1.3 our certificate is judged after our side of the handshake, and RabbitMQ resets what it closes: the
+        reset hides the alert once we have written something. So the socket is opened once more, and nothing is said.
+        """
+        if not self._has_tls or self._open is None or self._ear is None or self._ear.has_heard:
+            return None
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                reader, writer = await self._open()
+                try:
+                    await reader.read(1)
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError) as error:
+            reason = explain(error)
+            return None if reason is None else BrokerUntrusted(f"{what}: {reason}")
+        return None
 
     def cut(self) -> None:
         """Drops the socket at once, unsent bytes included. Does not block. May be called twice."""

@@ -3,11 +3,14 @@
 import asyncio
 import shutil
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yarl import URL
 
 from bridge.app.tls import make_context
 from bridge.broker.connection import Connection
@@ -16,6 +19,7 @@ from bridge.broker.package import Program
 from bridge.broker.permission import Role, User, definitions
 from bridge.broker.private import PrivateBroker, TlsListener
 from bridge.broker.publisher import Publisher
+from bridge.broker.transport import Transport
 from bridge.errors import BrokerRefused, BrokerUnavailable, BrokerUntrusted, Code
 from bridge.wire.envelope import Envelope
 from tests.authority import HOST, Authority, Pair
@@ -114,6 +118,25 @@ async def test_a_client_certificate_of_nobody_is_refused(walled: Walled) -> None
     context = make_context(walled.authority.ca_file, stray.certificate, stray.key)
     with pytest.raises(BrokerRefused, match="it does not take our client certificate"):
         await connect(walled.broker.tls_url("bridge", with_password=False), context)
+
+
+async def test_a_refusal_overtaken_by_a_reset_is_heard(walled: Walled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RabbitMQ resets what it closes, and the first bytes written after that hide its alert: here always."""
+    create = Transport.create
+    slow: list[str] = []
+
+    async def create_slowly(transport: Transport, url: URL, **kwargs: Any) -> Any:
+        streams = await create(transport, url, **kwargs)
+        time.sleep(0.5)  # noqa: ASYNC251 - a machine that has no time for us is what is tried
+        slow.append(url.host or "")
+        return streams
+
+    monkeypatch.setattr(Transport, "create", create_slowly)
+    stray = walled.authority.stray("stray", "bridge")
+    context = make_context(walled.authority.ca_file, stray.certificate, stray.key)
+    with pytest.raises(BrokerUntrusted, match="it does not take our client certificate"):
+        await connect(walled.broker.tls_url("bridge", with_password=False), context)
+    assert slow == [HOST]
 
 
 async def test_a_certificate_of_somebody_without_an_account_opens_nothing(walled: Walled) -> None:
