@@ -62,7 +62,7 @@ async def count(url: str, directory: Path) -> Count:
         return Count(0, 0, is_possible=False)
     calls = directory / "calls"
     async with home(url, directory, Pair("synced")) as made:
-        process = await asyncio.create_subprocess_exec(
+        traced = await asyncio.create_subprocess_exec(
             # -D: the bridge is our child and strace its guest, so a signal meets the bridge.
             *(strace, "-D", "-f", "-y", "-xx", "-s", "24", "-e", "trace=fdatasync,fsync,pwrite64", "-o", str(calls)),
             *(sys.executable, "-m", "bridge", "run", "--config", str(made.config)),
@@ -71,8 +71,7 @@ async def count(url: str, directory: Path) -> Count:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
-        bridge = Bridge(process)
-        bridge.reader = asyncio.create_task(bridge._read())
+        bridge = Bridge.read(traced)
         made.bridges.append(bridge)
         await bridge.ready()
         await made.opened()

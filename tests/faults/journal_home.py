@@ -24,6 +24,7 @@ from bridge.channel.state import State, decode
 from bridge.journal.journal import FILE
 from bridge.journal.peek import read_state
 from bridge.sim.server import SimulatedNode
+from tests.faults import forked
 from tests.system.house import NETWORK, House, Pair, _client, _remove, _signers
 from tests.toml import to_toml
 
@@ -35,20 +36,26 @@ SECONDS = 60.0
 class Bridge:
     """One run of `channel-bridge run`."""
 
-    process: asyncio.subprocess.Process
+    process: forked.Process
     lines: list[str] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     reader: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, config: Path) -> "Bridge":
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bridge", "run", "--config", str(config)),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+        return cls.read(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bridge", "run", "--config", str(config)),
+                cwd=ROOT,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
         )
+
+    @classmethod
+    def read(cls, process: forked.Process) -> "Bridge":
+        """A bridge started by somebody, its log read from now on."""
         made = cls(process)
         made.reader = asyncio.create_task(made._read())
         return made
@@ -104,6 +111,8 @@ class Home:
     """A house and its bridge's successive processes."""
 
     house: House
+    is_forked: bool = False
+    """Whether its bridges are forked: for those who start hundreds."""
     bridges: list[Bridge] = field(default_factory=list)
 
     @property
@@ -116,7 +125,8 @@ class Home:
 
     async def start(self) -> Bridge:
         """Not yet ready: `await (await home.start()).ready()`."""
-        bridge = await Bridge.start(self.config)
+        words = ("run", "--config", str(self.config))
+        bridge = Bridge.read(await forked.bridge(*words)) if self.is_forked else await Bridge.start(self.config)
         self.bridges.append(bridge)
         return bridge
 
@@ -194,7 +204,9 @@ class Home:
 
 
 @asynccontextmanager
-async def home(url: str, directory: Path, *pairs: Pair, signers: bool = True) -> AsyncIterator[Home]:
+async def home(
+    url: str, directory: Path, *pairs: Pair, signers: bool = True, is_forked: bool = False
+) -> AsyncIterator[Home]:
     """A running house without its bridge; every bridge started in it is gone at the end."""
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
@@ -207,7 +219,7 @@ async def home(url: str, directory: Path, *pairs: Pair, signers: bool = True) ->
         await stack.enter_async_context(_client(house, "#", durable=True))
         if signers:
             await stack.enter_async_context(_signers(house))
-        made = Home(house)
+        made = Home(house, is_forked)
         made.config.write_text(_write(house))
         made.config.chmod(0o600)
         stack.push_async_callback(_kill_all, made)

@@ -86,7 +86,7 @@ async def strike(url: str, directory: Path, load: Load) -> Toll:
     pairs = [Pair(f"c{number:02d}") for number in range(load.channels)]
     random = Random(load.seed)  # noqa: S311  # to repeat a run
     progress = Progress()
-    async with home(url, directory, *pairs) as made:
+    async with home(url, directory, *pairs, is_forked=True) as made:
         bridge = await (await made.start()).ready()
         await made.opened()
         paying = asyncio.create_task(_pay(made, load, random, progress))

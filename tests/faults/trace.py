@@ -53,16 +53,15 @@ class Told:
 
 
 async def slow_bridge(config: Path) -> Bridge:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults.slow", str(config)),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+    return Bridge.read(
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.faults.slow", str(config)),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
     )
-    bridge = Bridge(process)
-    bridge.reader = asyncio.create_task(bridge._read())
-    return bridge
 
 
 async def trace(url: str, directory: Path, payments: int, channels: int = CHANNELS) -> Told:

@@ -179,7 +179,13 @@ async def lane(url: str, directory: Path, draws: int, seed: int, *, is_short: bo
         pairs = {"json-rpc": pairs["json-rpc"][:1]}
     everyone = [pair for group in pairs.values() for pair in group]
     async with wired(
-        url, directory, *everyone, node_watch=trap.see_node, broker_watch=trap.see_broker, channel_lines=TIMERS
+        url,
+        directory,
+        *everyone,
+        node_watch=trap.see_node,
+        broker_watch=trap.see_broker,
+        channel_lines=TIMERS,
+        is_forked=True,
     ) as wires:
         bridge = await (await wires.made.start()).ready()
         await wires.made.opened()

@@ -48,15 +48,16 @@ async def wired(
     broker_watch: Watch = forward,
     channel_lines: Sequence[str] = (),
     signers: bool = True,
+    is_forked: bool = False,
 ) -> AsyncIterator[Wired]:
     """The home without its bridge; client and signers keep their own straight way to the broker.
 
-    `channel_lines`: configuration of every channel. `signers`: whether the house's own sign.
+    `channel_lines`: configuration of every channel. `signers`: whether the house's own sign. `is_forked`: see `Home`.
     """
     port = urlsplit(url).port
     assert port is not None
     async with (
-        home(url, directory, *pairs, signers=signers) as made,
+        home(url, directory, *pairs, signers=signers, is_forked=is_forked) as made,
         proxied(made.house.node.port, node_link, node_watch) as node,
         proxied(port, broker_link, broker_watch) as broker,
     ):

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from bridge.broker.permission import definitions
 from bridge.broker.private import PrivateBroker
-from tests.faults.journal_home import ROOT, Bridge, Home, home
+from tests.faults import forked, killed
+from tests.faults.journal_home import Bridge, Home, home
 from tests.faults.record import gather, story
 from tests.oracle.judgement import doubtful, judge, tally
 from tests.system.house import Pair
@@ -56,15 +57,8 @@ class Sweep:
 
     async def start(self, side: str = "never", number: int = 0) -> Bridge:
         self.armed.unlink(missing_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.faults.killed", str(self.made.config), str(self.armed), side, str(number)),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        bridge = Bridge(process)
-        bridge.reader = asyncio.create_task(bridge._read())
+        words = (str(self.made.config), str(self.armed), side, str(number))
+        bridge = Bridge.read(await forked.fork(killed.main, *words))
         self.made.bridges.append(bridge)
         return await bridge.ready()
 
@@ -196,7 +190,7 @@ async def live(url: str, directory: Path, dialect: str, flow: str, side: str, nu
     count = CLOSES if flow == "shutdown" else 1 if dialect == "json-rpc" else LOSSES
     name, profile = PROFILES[dialect]
     pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(count)]
-    async with home(url, directory, *pairs) as made:
+    async with home(url, directory, *pairs, is_forked=True) as made:
         trials = Sweep(made, dialect)
         bridge = await trials.start()
         await made.opened()
