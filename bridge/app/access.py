@@ -7,13 +7,13 @@ options themselves, the journal key and signing keys are read once (docs/adr/001
 
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bridge.app import credential
 from bridge.app.settings import Broker, Http, Node
-from bridge.errors import ConfigInvalid
+from bridge.errors import ConfigInvalid, Finding
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,16 @@ class Access:
     """Blocks while it reads, for some milliseconds. Raises `ConfigInvalid` when made."""
 
     def __init__(
-        self, broker: Broker, nodes: Mapping[str, Node] = MappingProxyType({}), http: Http | None = None
+        self,
+        broker: Broker,
+        nodes: Mapping[str, Node] = MappingProxyType({}),
+        http: Http | None = None,
+        check: Callable[[], Iterable[Finding]] = tuple,
     ) -> None:
         self._broker = broker
         self._nodes = nodes
         self._http = http or Http()
+        self._check = check
         self._in_force = self._read()
 
     @property
@@ -53,12 +58,14 @@ class Access:
     def reload(self, renew: Renew, *others: Callable[[], None]) -> bool:
         """Reads everything again and hands the broker's part to `renew`. False, and nothing changed, if it is wrong.
 
-        `others` read what is theirs, the HTTP port's token and certificate: judged here with all the rest.
+        `others` read what is theirs, as the HTTP port's token and certificate: judged here with all the rest, the
+        port's by itself and what else there is by `check`.
         """
         mistakes = (
             *credential.check_broker(self._broker),
             *credential.check_nodes(self._nodes.items()),
             *credential.check_http(self._http),
+            *self._check(),
         )
         for finding in mistakes:
             told = {"path": finding.path, "found": finding.found, "expected": finding.expected}

@@ -5,7 +5,7 @@ for a main network: real money wants a key that nobody gets by copying a file. S
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -32,18 +32,25 @@ class Ring:
 
     keys: KeyRing
     closing: AsyncExitStack
+    renew: Callable[[], None]
+    """Reads the certificates for the services that hold keys again; `check_transit` says whether it can."""
 
 
 def open_ring(config: SignerConfig) -> Ring:
     """Blocks while encrypted keys are opened, most of a second for each. Raises `ConfigInvalid`."""
-    transit = [_make_transit(one) for one in config.keys.transit]
+    transit = [(_make_transit(one), one.tls) for one in config.keys.transit]
     closing = AsyncExitStack()
-    for key in transit:
+    for key, _ in transit:
         closing.push_async_callback(key.close)
     commands = [CommandKey(one.account, one.argv, one.environment, one.timeout_seconds) for one in config.keys.commands]
-    others: list[Signs] = [*commands, *transit]
+    others: list[Signs] = [*commands, *(key for key, _ in transit)]
     files = load_keys(config.keys.files, config.keys.read_password())
-    return Ring(MappingProxyType({**files, **{key.account: key for key in others}}), closing)
+
+    def renew() -> None:
+        for key, tls in transit:
+            key.renew(tls.read_context())
+
+    return Ring(MappingProxyType({**files, **{key.account: key for key in others}}), closing, renew)
 
 
 def is_development(config: SignerConfig) -> bool:
@@ -61,7 +68,7 @@ def has_clear_keys(config: SignerConfig) -> bool:
 def check_keys(config: SignerConfig) -> Iterator[Finding]:
     """Whether each key can be used, as far as that shows without a password and a connection."""
     yield from credential.check_secret("keys.password_file", config.keys.read_password)
-    yield from _check_transit(config.keys.transit)
+    yield from check_transit(config.keys.transit)
     yield from _check_commands(config.keys.commands)
     try:
         found = look_at_all(config.keys.files)
@@ -99,7 +106,8 @@ def _check_networks(config: SignerConfig, has_clear: bool) -> Iterator[Finding]:
             yield Finding(f"policy.{account}.networks", network, expected)
 
 
-def _check_transit(keys: Iterable[TransitSettings]) -> Iterator[Finding]:
+def check_transit(keys: Iterable[TransitSettings]) -> Iterator[Finding]:
+    """Whether the addresses are allowed, and the tokens and certificates readable."""
     for index, key in enumerate(keys):
         at = f"keys.transit[{index}]"
         yield from check_node(f"{at}.url", key.url, CHAIN_SCHEMES, key.plain_hosts)

@@ -9,12 +9,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from bridge.app.access import Access
 from bridge.app.bus import Bus, Consumes, Delivery, Publishes, RabbitBus
 from bridge.app.clock import SteadyClock
 from bridge.app.http import HttpServer
-from bridge.app.keyring import is_development, open_ring
+from bridge.app.keyring import Ring, check_transit, is_development, open_ring
 from bridge.app.observer import Answered
 from bridge.app.settings import Http
 from bridge.app.signermonitor import SignerMonitor
@@ -41,10 +42,12 @@ class SignerService:
         access: Access,
         clock: Callable[[], float] | None = None,
         bus: Bus | None = None,
+        renew_keys: Callable[[], None] = lambda: None,
     ) -> None:
         self._prefix = prefix
         self._signer = signer
         self._access = access
+        self._renew_keys = renew_keys
         self._rabbit = RabbitBus(access.broker_urls, name="signer", ssl_context=access.broker_context)
         self._bus = bus or self._rabbit
         self._clock = clock or SteadyClock()
@@ -57,8 +60,8 @@ class SignerService:
         self._stopping.set()
 
     def reload(self, server: HttpServer) -> bool:
-        """The broker's password and certificates from their files again; see `Access`. Keys are read once."""
-        return self._access.reload(self._rabbit.replace_urls, server.renew)
+        """Passwords, tokens and certificates from their files again; see `Access`. Key files are read once."""
+        return self._access.reload(self._rabbit.replace_urls, server.renew, self._renew_keys)
 
     async def run(self) -> None:
         async with self._bus as bus, asyncio.TaskGroup() as group:
@@ -120,14 +123,18 @@ async def run(config: SignerConfig) -> None:
     ring = open_ring(config)
     async with ring.closing:
         with Guard(config.guard.data_dir, config.guard.reply_days * DAY_SECONDS) as guard:
-            signer = Signer(
-                ring.keys, config.policy, SteadyClock(), guard, config.reply, is_development=is_development(config)
-            )
-            await serve(SignerService(config.prefix, signer, Access(config.broker, http=config.http)), config.http)
+            await serve(assemble(config, ring, guard), config.http)
+
+
+def assemble(config: SignerConfig, ring: Ring, guard: Guard) -> SignerService:
+    """Blocks for some milliseconds while secrets are read. Raises ConfigInvalid."""
+    signer = Signer(ring.keys, config.policy, SteadyClock(), guard, config.reply, is_development=is_development(config))
+    access = Access(config.broker, http=config.http, check=partial(check_transit, config.keys.transit))
+    return SignerService(config.prefix, signer, access, renew_keys=ring.renew)
 
 
 async def serve(service: SignerService, http: Http) -> None:
-    """Runs a signer until SIGTERM or SIGINT; SIGHUP reads the broker's password and certificates again."""
+    """Runs a signer until SIGTERM or SIGINT; SIGHUP reads passwords, tokens and certificates again."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)

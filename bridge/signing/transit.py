@@ -48,16 +48,32 @@ class TransitKey:
         self._sign = f"/v1/{mount}/sign/{name}"
         self._token = token
         self._seconds = seconds
+        self._url = url
         self._version: int | None = None
-        self._client = httpx.AsyncClient(
-            base_url=url, timeout=seconds, verify=context, trust_env=False, follow_redirects=False
+        self._client = self._connect(context)
+        self._retired: list[httpx.AsyncClient] = []
+        self._asking = 0
+
+    def _connect(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._url, timeout=self._seconds, verify=context, trust_env=False, follow_redirects=False
         )
 
     def __repr__(self) -> str:
         return f"TransitKey({self.account})"
 
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Takes other certificates: for the next request. Who waits for an answer keeps his connection."""
+        self._retired.append(self._client)
+        self._client = self._connect(context)
+
     async def close(self) -> None:
+        await self._close_retired()
         await self._client.aclose()
+
+    async def _close_retired(self) -> None:
+        while self._retired:
+            await self._retired.pop().aclose()
 
     async def sign(self, payload: bytes) -> bytes:
         if self._version is None:
@@ -67,11 +83,22 @@ class TransitKey:
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """The `data` of the answer."""
+        self._asking += 1
+        try:
+            return await self._exchange(self._client, method, path, body)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                await self._close_retired()
+
+    async def _exchange(
+        self, client: httpx.AsyncClient, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
         try:
             headers = {"X-Vault-Token": self._token(), "X-Vault-Request": "true"}
             async with (
                 asyncio.timeout(self._seconds),  # the library's own bounds each step, not the whole
-                self._client.stream(method, path, headers=headers, json=body) as answer,
+                client.stream(method, path, headers=headers, json=body) as answer,
             ):
                 _check_status(answer.status_code)
                 return _read_data(await _read_bounded(answer))

@@ -1,5 +1,6 @@
 """`bridge.app.keyring`: the keys a signer's file names, what is wrong with them, and what is for development only."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ from typer.testing import CliRunner
 from bridge.app.cli import app
 from bridge.app.config import load_signer, masked, plain_connections
 from bridge.app.keyring import has_clear_keys, is_development, open_ring
-from bridge.errors import ConfigInvalid, Finding, TlsRequired
+from bridge.app.signer import assemble
+from bridge.errors import ConfigInvalid, Finding, KeyUnavailable, TlsRequired
 from bridge.signing import sealed
 from bridge.signing.guard import Guard
 from bridge.signing.key import generate, look_at
 from bridge.signing.secret import write_secret
+from tests.authority import HOST, Authority
+from tests.signing import vault
 from tests.signing.given import OWN, OWN_KEY, PEER
 from tests.toml import to_toml
 
@@ -67,6 +71,31 @@ async def test_keys_of_every_kind_make_one_ring(tmp_path: Path) -> None:
         assert len(ring.keys) == 4
         assert "horse" not in repr(ring)
         assert await ring.keys[OWN].sign(b"text") == OWN_KEY.sign(b"text").signature
+
+
+async def test_certificates_of_a_key_service_are_read_again(tmp_path: Path) -> None:
+    """With all other secrets, on the signal: a wrong one leaves in force what was, for all of them."""
+    authority = Authority(tmp_path)
+    (tmp_path / "older").mkdir()
+    older = Authority(tmp_path / "older")
+    trusted = tmp_path / "trusted.pem"
+    shutil.copyfile(older.ca_file, trusted)
+    with vault.serve(OWN_KEY, context=authority.server(authority.issue("vault", HOST))) as served:
+        write_secret(tmp_path / "token", vault.TOKEN)
+        key = transit(tmp_path, url=served.url, tls={"ca_file": "trusted.pem"})
+        config = load_signer(file(tmp_path, {"transit": [key]}), {})
+        ring = open_ring(config)
+        async with ring.closing:
+            with Guard(tmp_path / "guard") as guard:
+                service = assemble(config, ring, guard)
+                server = service.monitor.server(config.http)
+                with pytest.raises(KeyUnavailable, match="nobody we trust"):
+                    await ring.keys[OWN].sign(b"text")
+                trusted.write_text("nonsense")
+                assert not service.reload(server)
+                shutil.copyfile(authority.ca_file, trusted)
+                assert service.reload(server)
+                assert await ring.keys[OWN].sign(b"text") == OWN_KEY.sign(b"text").signature
 
 
 def test_list_of_paths_stands_for_the_files(tmp_path: Path) -> None:

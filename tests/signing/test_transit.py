@@ -1,5 +1,6 @@
 """`bridge.signing.transit`: a key in a service signs; what the service says is believed only as far as it verifies."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -167,3 +168,32 @@ async def test_service_must_prove_to_be_itself(tmp_path: Path, is_trusted: bool)
             with pytest.raises(KeyUnavailable, match="nobody we trust has signed its certificate"):
                 await made.sign(PAYLOAD)
         assert not vault.asked
+
+
+async def test_renewed_certificates_count_from_the_next_request(tmp_path: Path) -> None:
+    """Certificates live for months, the signer for longer."""
+    older, newer = trustme.CA(), trustme.CA()
+    server, first, second = (
+        ssl.create_default_context(purpose)
+        for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH, ssl.Purpose.SERVER_AUTH)
+    )
+    newer.issue_cert("localhost").configure_cert(server)
+    older.configure_trust(first)
+    newer.configure_trust(second)
+    with serve(OWN_KEY, context=server) as vault:
+        async with key(vault, tmp_path, context=first) as made:
+            with pytest.raises(KeyUnavailable, match="nobody we trust has signed its certificate"):
+                await made.sign(PAYLOAD)
+            made.renew(second)
+            assert await made.sign(PAYLOAD) == SIGNATURE
+
+
+async def test_who_waits_for_an_answer_keeps_his_connection(vault: Vault, tmp_path: Path) -> None:
+    """A renewal in the middle of a signature must not cost it."""
+    vault.trouble = [Trouble(is_slow=True)]
+    async with key(vault, tmp_path) as made:
+        signing = asyncio.create_task(made.sign(PAYLOAD))
+        await asyncio.to_thread(vault.was_asked.wait, 20)
+        made.renew(ssl.create_default_context())
+        vault.going_on.set()
+        assert await signing == SIGNATURE

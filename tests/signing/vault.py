@@ -26,6 +26,8 @@ class Trouble:
     """In place of the answer's."""
     is_cut: bool = False
     """The connection ends without an answer."""
+    is_slow: bool = False
+    """The answer waits until the vault is `going_on`."""
     is_silent: bool = False
     """No answer comes at all, until the server stops."""
 
@@ -37,6 +39,9 @@ class Vault:
     trouble: list[Trouble] = field(default_factory=list)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     url: str = ""
+    was_asked: threading.Event = field(default_factory=threading.Event)
+    """Something slow."""
+    going_on: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -70,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         trouble = vault.trouble.pop(0) if vault.trouble else Trouble()
         if trouble.is_silent:
             vault.stopping.wait()
+        if trouble.is_slow:
+            vault.was_asked.set()
+            vault.going_on.wait(20)
         if trouble.is_silent or trouble.is_cut:
             self.close_connection = True
             return
