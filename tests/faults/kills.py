@@ -105,7 +105,7 @@ async def strike(url: str, directory: Path, load: Load) -> Toll:
 
 
 async def _pay(made: Home, load: Load, random: Random, progress: Progress) -> list[str]:
-    """Evenly over the kills, in both directions; each amount is another."""
+    """Evenly over the kills and within each life, in both directions; each amount is another."""
     ids: list[str] = []
     for number in range(load.payments):
         while number >= load.payments * (progress.kills + 1) / (load.kills + 1):
@@ -116,7 +116,8 @@ async def _pay(made: Home, load: Load, random: Random, progress: Progress) -> li
         channel = pair.initiator if payer == "initiator" else pair.responder
         parties = {"from_": pair.account(payer), "to": pair.account(payee)}
         ids.append(await made.house.send(channel, "transfer", amount=str(FIRST_AMOUNT + number), **parties))
-        await asyncio.sleep(load.longest_life * load.kills / load.payments)
+        if progress.kills < load.kills:
+            await asyncio.sleep(0.5 * load.longest_life * load.kills / load.payments)
     return ids
 
 
