@@ -258,7 +258,7 @@ class Console:
             "own_balance": None if own is None else str(own),
             "peer_balance": None if peer is None else str(peer),
             "command": _show_operation(state.operation),
-            "parked": _show_operation(state.parked),
+            "parked": [_show_operation(operation) for operation in state.parked],
             "request": _show_request(state),
             "exposures": len(state.exposures),
         }

@@ -137,8 +137,8 @@ class Monitor:
         doubts = [
             operation.since
             for state in states
-            for operation in (state.operation, state.parked)
-            if operation is not None and operation.stage is CommandStage.IN_DOUBT
+            for operation in state.operations
+            if operation.stage is CommandStage.IN_DOUBT
         ]
         yield "in_doubt", (), len(doubts)
         yield "in_doubt_oldest_seconds", (), self._age(min(doubts, default=None))

@@ -39,7 +39,7 @@ from bridge.channel.input import (
     Unhandled,
     Withheld,
 )
-from bridge.channel.operation import next_in_line
+from bridge.channel.operation import may_enter
 from bridge.channel.request import NodeRequest
 from bridge.channel.signature import asked_for
 from bridge.channel.state import Stage, State
@@ -317,11 +317,13 @@ class Worker:
 
     async def _take_line(self) -> None:
         """Give the head of the line to `step` whenever nothing of ours is beyond it."""
-        while self._takes_from_line and self._line_grew and (kind := next_in_line(self.state)) is not None:
-            row = await self._journal.next_command(self.terms.name, kind or None)
+        # What no checkpoint may enter, nothing may: the journal need not be asked.
+        while self._takes_from_line and self._line_grew and may_enter(self.terms, self.state, Checkpoint.kind):
+            row = await self._journal.next_command(self.terms.name)
             if row is None:
-                # What waits behind the head is looked for again when the head has ended.
-                self._line_grew = kind == Checkpoint.kind and self._line_grew
+                self._line_grew = False
+                return
+            if not may_enter(self.terms, self.state, row.kind):
                 return
             self._rows[row.command_id] = row
             command = COMMANDS[row.kind].model_validate_json(row.body)

@@ -42,9 +42,10 @@ def abandoned(state: State, transaction: Transaction) -> tuple[TransactionHash, 
 
 
 def _live(state: State) -> set[TransactionHash]:
-    """Handed to the node, and no evidence against it yet. What a checkpoint goes past has its evidence."""
+    """Handed to the node, and no evidence against it yet. What another command or proposal went past has its own."""
     operation, settling = state.operation, state.settling
     live = set() if settling is None else {settling.transaction.hash}
-    if operation is not None and operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
+    is_out = operation is not None and operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT)
+    if operation is not None and is_out and not operation.is_passed:
         live |= {operation.transaction.hash} if operation.transaction is not None else set()
     return live

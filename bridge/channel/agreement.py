@@ -63,14 +63,9 @@ def roll_back(turn: Turn, agreed: Transaction) -> Turn:
 
 def _is_explained(turn: Turn, transaction: Transaction) -> bool:
     """Our FSM cannot sign without us: a new state is one whose signature we forwarded, or one we abandoned."""
-    ours = {held.hash for operation in _operations(turn) for held in operation.handed_over}
+    ours = {held.hash for operation in turn.state.operations for held in operation.handed_over}
     abandoned = {exposure.hash for exposure in turn.state.exposures}
     return transaction.hash in ours | abandoned or find_signed(turn.state, transaction.hash) is not None
-
-
-def _operations(turn: Turn) -> tuple[Operation, ...]:
-    """The one in flight, and the one in doubt that a checkpoint goes past."""
-    return tuple(operation for operation in (turn.operation, turn.state.parked) if operation is not None)
 
 
 def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
@@ -99,7 +94,7 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
 
 def _move_balances(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     """Ours moves what its command says; one that was told as failed moves it too, and the books must know."""
-    owner = next((o for o in _operations(turn) if any(h.hash == transaction.hash for h in o.handed_over)), None)
+    owner = next((o for o in turn.state.operations if any(h.hash == transaction.hash for h in o.handed_over)), None)
     if owner is not None:
         return apply_moves(turn, owner, transaction)
     if any(exposure.hash == transaction.hash for exposure in turn.state.exposures):
@@ -108,12 +103,13 @@ def _move_balances(turn: Turn, transaction: Transaction, raw: str) -> Turn:
 
 
 def _settle_parked(turn: Turn, transaction: Transaction) -> Turn:
-    """What was in doubt when an operator's checkpoint went past it: this state is the evidence."""
+    """What was in doubt when another command went past it: this state is the evidence."""
     running, parked = turn.operation, turn.state.parked
-    if parked is None or parked.stage is not Stage.IN_DOUBT:
-        return turn
-    turn = cosigned(turn.set(operation=parked, parked=None), parked, transaction)
-    return turn.set(parked=turn.operation, operation=running)
+    left: list[Operation] = []
+    for operation in parked:
+        turn = cosigned(turn.set(operation=operation, parked=()), operation, transaction)
+        left += [] if turn.operation is None else [turn.operation]
+    return turn.set(parked=tuple(left), operation=running)
 
 
 def _withdraw_outdated(turn: Turn) -> Turn:

@@ -118,8 +118,8 @@ def _tell_refused(turn: Turn, given: ApprovalGiven, code: Code, reason: str) -> 
 
 
 def _all(state: State) -> tuple[Approval, ...]:
-    """At most one of each: of the head of the line, of what a checkpoint went past, of a proposal."""
-    causes = (state.operation, state.parked, state.open_request, state.suspended)
+    """Of the head of the line, of what it went past, of a proposal."""
+    causes = (*state.operations, state.open_request, state.suspended)
     return tuple(cause.approval for cause in causes if cause is not None and cause.approval is not None)
 
 
@@ -129,7 +129,12 @@ def _find(state: State, request_id: ApprovalRequestId) -> Approval | None:
 
 def _replace(turn: Turn, answered: Approval) -> Turn:
     """The answer goes where the question stands."""
-    for name in ("operation", "parked", "open_request", "suspended"):
+    for index, operation in enumerate(turn.state.parked):
+        if operation.approval is not None and operation.approval.approval_request_id == answered.approval_request_id:
+            parked = list(turn.state.parked)
+            parked[index] = replace(operation, approval=answered)
+            return turn.set(parked=tuple(parked))
+    for name in ("operation", "open_request", "suspended"):
         cause = getattr(turn.state, name)
         if cause is None or cause.approval is None:
             continue

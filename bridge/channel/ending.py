@@ -20,8 +20,8 @@ def pending_close(state: State) -> Transaction | None:
     """A close we signed and have not seen confirmed."""
     if state.phase is Phase.CLOSED:
         return None
-    for operation in (state.operation, state.parked):
-        if operation is not None and _is_signed_close(operation) and operation.transaction is not None:
+    for operation in state.operations:
+        if _is_signed_close(operation) and operation.transaction is not None:
             return operation.transaction
     acknowledged = (*state.given, *(() if state.settling is None else (state.settling,)))
     return next((s.transaction for s in acknowledged if s.tag is Tag.SHUTDOWN_ACK), None)

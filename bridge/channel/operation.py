@@ -24,7 +24,7 @@ from bridge.channel.request import (
 )
 from bridge.channel.signature import drop_suspended
 from bridge.channel.state import UNSETTLED, Exposure, Operation, Phase, Purpose, Stage, State
-from bridge.channel.terms import Dialect
+from bridge.channel.terms import Dialect, Terms
 from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
 
@@ -38,20 +38,21 @@ PATIENCE_SECONDS = 10.0
 def take(turn: Turn, command: Command, author: str = "", body_hash: str = "") -> Turn:
     """The head of the line enters the state. Whether it can run at once is `advance`'s business.
 
-    An operator's checkpoint goes past what waits or is in doubt. In a channel that is over a command is answered at
-    once, beside whatever is still in doubt there.
+    An operator's checkpoint goes past what waits or is in doubt, a transfer past what is in doubt. In a channel that
+    is over a command is answered at once, beside whatever is still in doubt there.
     """
     over = _refuse_over(turn)
     if over is not None:
         code, sentence = over
         command_id = CommandId(command.command_id)
         return turn.conclude(Conclude(command_id, command, Outcome.FAILED, code, sentence, turn.state.round or None))
-    if turn.operation is not None and not _gives_way(turn.state):
+    if isinstance(command, Checkpoint) and isinstance(getattr(turn.operation, "command", None), Checkpoint):
         return turn.conclude(Conclude(CommandId(command.command_id), command, Outcome.FAILED, *_ONE_CHECKPOINT))
     if turn.operation is not None:
-        turn = abandon(turn, turn.operation, "an operator's checkpoint goes past it")
-    operation = Operation(command, since=turn.now, author=author, body_hash=body_hash)
-    turn = turn.set(operation=operation, parked=turn.operation)
+        what = "an operator's checkpoint" if isinstance(command, Checkpoint) else "the next transfer"
+        turn = give_up(turn, turn.operation, f"{what} goes past it")
+        turn = turn.set(parked=(*turn.state.parked, turn.operation))
+    turn = turn.set(operation=Operation(command, since=turn.now, author=author, body_hash=body_hash))
     reason = _refuse_early(turn, command)
     return turn if reason is None else fail(turn, *reason)
 
@@ -81,8 +82,9 @@ def _refuse_parties(turn: Turn, command: Command) -> tuple[Code, str] | None:
 
 def advance(turn: Turn) -> Turn:
     """Run the head of the line if this is the moment: nothing else outstanding, and the channel answers."""
-    if turn.operation is None and turn.state.parked is not None:
-        turn = turn.set(operation=turn.state.parked, parked=None)
+    if turn.operation is None and turn.state.parked:
+        *others, latest = turn.state.parked
+        turn = turn.set(operation=latest, parked=tuple(others))
     operation = turn.operation
     if operation is not None and operation.stage is Stage.IN_DOUBT and turn.state.phase is Phase.CLOSED:
         return fail(turn, Code.NOT_APPLIED, "the channel was closed with the balances before it")
@@ -132,23 +134,30 @@ def _await_approval(turn: Turn, operation: Operation) -> Turn:
     return fail(turn, Code.APPROVAL_TIMEOUT, sentence, data={"approved_by": list(approval.approved_by)})
 
 
-def next_in_line(state: State) -> str | None:
-    """Which command may enter the state: any (""), an operator's checkpoint only ("checkpoint"), or none."""
+def may_enter(terms: Terms, state: State, kind: str) -> bool:
+    """Whether the head of the line, a command of that kind, may enter the state."""
     operation = state.operation
     if operation is None or state.is_over:
-        return ""
-    return Checkpoint.kind if operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT) else None
+        return True
+    if kind == Transfer.kind:
+        return is_passable(terms, operation)
+    return kind == Checkpoint.kind and operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT)
+
+
+def is_passable(terms: Terms, operation: Operation) -> bool:
+    """Whether the next payment, of either side, may settle what became of this one (docs/adr/0026).
+
+    The node stood at the round before it and held nothing of it, so the next state co-signed takes its round: there
+    is no other evidence. A legacy node cannot be asked where it stands, and the chain tells of what goes there.
+    """
+    is_off_chain = isinstance(operation.command, Transfer | Checkpoint)
+    return operation.stage is Stage.IN_DOUBT and is_off_chain and not terms.dialect.is_legacy
 
 
 _ONE_CHECKPOINT = (
     Code.CHANNEL_BUSY,
     "a checkpoint is on its way or in doubt already: a later state or `resolve` settles it",
 )
-
-
-def _gives_way(state: State) -> bool:
-    """Whether an operator's checkpoint may go past what stands: never past another one."""
-    return state.parked is None and state.operation is not None and state.operation.command.kind != Checkpoint.kind
 
 
 def is_busy(turn: Turn) -> bool:
@@ -262,6 +271,13 @@ def abandon(turn: Turn, operation: Operation, evidence: str, *, is_exposed: bool
         return turn
     command_id = CommandId(operation.command.command_id)
     return turn.do(Abandon(held.round, held.hash, command_id, evidence, is_exposed))
+
+
+def give_up(turn: Turn, operation: Operation, evidence: str) -> Turn:
+    """What is in doubt stays in doubt, but its round may be signed anew: said once, on record."""
+    if operation.stage is not Stage.IN_DOUBT or operation.is_passed:
+        return turn
+    return abandon(turn, operation, evidence).set_operation(is_passed=True)
 
 
 def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None = None) -> Turn:

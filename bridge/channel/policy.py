@@ -149,11 +149,10 @@ def settle(before: State, turn: Turn) -> Turn:
 
 def _live_keys(state: State) -> set[str]:
     """All that may still be paid: what is under way or in doubt, and what was given up and may yet be used."""
-    operations = (state.operation, state.parked)
     request = state.open_request
     settlings = (state.settling, *state.given)
     return {
-        *(command_key(operation.command.command_id) for operation in operations if operation is not None),
+        *(command_key(operation.command.command_id) for operation in state.operations),
         *(command_key(exposure.command_id) for exposure in state.exposures),
         *(() if request is None else (proposal_key(request.transaction.hash),)),
         *(proposal_key(settling.transaction.hash) for settling in settlings if settling is not None),

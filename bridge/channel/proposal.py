@@ -12,8 +12,9 @@ from bridge.channel.check import check_frame, check_opening, check_peer, moves
 from bridge.channel.effect import Abandon
 from bridge.channel.identifier import TransactionHash
 from bridge.channel.input import BadReply, Declined, Signed, SignReplied, SignRequested
-from bridge.channel.operation import PATIENCE_SECONDS
+from bridge.channel.operation import PATIENCE_SECONDS, give_up, is_passable
 from bridge.channel.policy import deny_forward, deny_proposal, is_above, is_granted, loss, proposal_key
+from bridge.channel.request import Tag
 from bridge.channel.signature import (
     BUSY,
     DECLINED,
@@ -57,7 +58,7 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
     """The peer proposes. Rule 1: only when nothing else is outstanding in either direction."""
     if _is_known(turn, requested):
         return turn  # the same frame twice: to refuse the second would void the first
-    if _is_outstanding(turn):
+    if _is_outstanding(turn, requested.tag):
         turn = turn.publish("sign", "busy", raw=requested.raw, tag=requested.tag.value)
         return refuse_node(turn, requested.tag, BUSY)
     tag, proposed = requested.tag, requested.transaction
@@ -70,6 +71,8 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
     if denied is not None:
         turn = turn.publish("sign", "denied", raw=requested.raw, tag=requested.tag.value, sentence=denied)
         return refuse_node(turn, requested.tag, DECLINED)
+    if turn.operation is not None:
+        turn = give_up(turn, turn.operation, "the peer proposes another state of its round")
     lost = loss(turn.terms, requested.transaction, requested.updates)
     turn = turn.set(outflow=turn.state.outflow.hold(proposal_key(requested.transaction.hash), lost))
     return open_request(
@@ -113,9 +116,13 @@ def aborted(turn: Turn) -> Turn:
     return forget(turn, "the node reported that it gave the update up")
 
 
-def _is_outstanding(turn: Turn) -> bool:
+def _is_outstanding(turn: Turn, tag: Tag) -> bool:
+    """What is in doubt is outstanding to nobody once our node asks for our part of another payment: it has let go."""
     state = turn.state
-    beyond_line = state.operation is not None and state.operation.stage is not Stage.JOURNALED
+    operation = state.operation
+    beyond_line = operation is not None and operation.stage is not Stage.JOURNALED
+    if operation is not None and tag is Tag.UPDATE_ACK and is_passable(turn.terms, operation):
+        beyond_line = False
     asking = state.has_asked(*UNSETTLED)
     return beyond_line or asking or state.open_request is not None or state.settling is not None
 

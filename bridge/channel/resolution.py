@@ -15,8 +15,8 @@ from bridge.errors import Code, Outcome
 
 def find_doubtful(state: State, command_id: str) -> Operation | None:
     """The command of that id, if it is in doubt."""
-    for operation in (state.operation, state.parked):
-        if operation is not None and operation.command.command_id == command_id:
+    for operation in state.operations:
+        if operation.command.command_id == command_id:
             return operation if operation.stage is Stage.IN_DOUBT else None
     return None
 
@@ -29,11 +29,11 @@ def resolve(turn: Turn, due: ResolveDue) -> Turn:
     if target is None:
         sentence = "the target is not in doubt: evidence may have settled it before"
         return turn.conclude(Conclude(command_id, asked, Outcome.FAILED, Code.SUPERSEDED, sentence))
-    running = turn.operation
+    running, others = turn.operation, tuple(operation for operation in turn.state.parked if operation is not target)
     decision = {"by": due.author, "outcome": asked.outcome, "reason": asked.reason}
     turn = turn.publish("audit", "resolved", command_id=asked.target, **decision)
     if running is not target:
-        turn = turn.set(operation=target, parked=None)
+        turn = turn.set(operation=target, parked=others)
     turn = _settle(turn, due)
     if running is not target:
         turn = turn.set(operation=running)

@@ -27,7 +27,7 @@ from bridge.channel.request import Tag
 from bridge.channel.transaction import Transaction, Update
 from bridge.errors import Code, JournalUnavailable
 
-VERSION = 1
+VERSION = 2
 
 
 def _dump_command(command: Command | Direct) -> dict[str, Any]:
@@ -147,6 +147,8 @@ class Operation:
     recheck_at: float | None = None
     """When to ask the node's state again: the report of the outcome may have gone to a lost socket."""
     doubt: Code | None = None
+    is_passed: bool = False
+    """In doubt, and on record as abandoned: another transaction of its round may be signed."""
     waits_for_exposure: bool = False
     """Told once that it waits until an earlier transaction can no longer be used."""
     author: str = ""
@@ -252,8 +254,8 @@ class State:
     initiator_balance: int | None = None
     responder_balance: int | None = None
     operation: Operation | None = None
-    parked: Operation | None = None
-    """The command an operator's checkpoint went past: it is the operation again when that has ended."""
+    parked: tuple[Operation, ...] = ()
+    """Commands that another one went past, the latest last: that is the operation again when the other has ended."""
     open_request: OpenRequest | None = None
     suspended: OpenRequest | None = None
     """A request whose socket was lost while the signer was busy: the identical one takes its place again."""
@@ -337,6 +339,11 @@ class State:
     def is_over(self) -> bool:
         """Nothing more is to be had from the node: no socket is wanted."""
         return self.phase in (Phase.CLOSED, Phase.LOST)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The one that runs or waits, and those it went past."""
+        return self.parked if self.operation is None else (self.operation, *self.parked)
 
     @property
     def is_resumable(self) -> bool:

@@ -107,7 +107,7 @@ def _states(connection: sqlite3.Connection, _: bool) -> Iterator[Fault]:
 
 def _running(connection: sqlite3.Connection, name: str, state: State) -> Iterator[Fault]:
     """The one command that left the line stands in the inbox and has not ended (I1)."""
-    for operation in filter(None, (state.operation, state.parked)):
+    for operation in state.operations:
         command_id = operation.command.command_id
         row = connection.execute("SELECT status FROM inbox WHERE command_id=?", (command_id,)).fetchone()
         if row is None:

@@ -124,12 +124,12 @@ class Journal:
         """Whether an id was met before, and what became of it."""
         return await self._ask(lookup.find_command, command_id)
 
-    async def next_command(self, channel: ChannelName, kind: str | None = None) -> InboxRow | None:
-        """The head of the channel's line: of those that wait (of that kind, if given), the one journaled first.
+    async def next_command(self, channel: ChannelName) -> InboxRow | None:
+        """The head of the channel's line: of those that wait, the one journaled first.
 
         A checkpoint stands before all others: it mends what they wait for.
         """
-        return await self._ask(lookup.next_command, channel, kind)
+        return await self._ask(lookup.next_command, channel)
 
     async def running(self, channel: ChannelName) -> tuple[InboxRow, ...]:
         """What left the line and has no final outcome, in journal order."""

@@ -19,10 +19,7 @@ _COLUMNS = (
 )
 FIND = _COLUMNS + "WHERE command_id=?"
 # The status stands in these as in the partial indexes: as a parameter it would not match them.
-NEXT = (
-    _COLUMNS + "WHERE channel=? AND status = 'journaled' AND (? IS NULL OR kind=?)"
-    " ORDER BY kind = 'checkpoint' DESC, position LIMIT 1"
-)
+NEXT = _COLUMNS + "WHERE channel=? AND status = 'journaled' ORDER BY kind = 'checkpoint' DESC, position LIMIT 1"
 RUNNING = _COLUMNS + "WHERE channel=? AND status IN ('running', 'in_doubt') ORDER BY position"
 BACKLOG = "SELECT channel, count(*) FROM inbox WHERE status = 'journaled' GROUP BY channel"
 
@@ -50,8 +47,8 @@ def find_command(connection: sqlite3.Connection, command_id: CommandId) -> Inbox
     return None if row is None else InboxRow(*row)
 
 
-def next_command(connection: sqlite3.Connection, channel: ChannelName, kind: str | None) -> InboxRow | None:
-    row = connection.execute(NEXT, (channel, kind, kind)).fetchone()
+def next_command(connection: sqlite3.Connection, channel: ChannelName) -> InboxRow | None:
+    row = connection.execute(NEXT, (channel,)).fetchone()
     return None if row is None else InboxRow(*row)
 
 

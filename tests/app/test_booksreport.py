@@ -112,7 +112,7 @@ DAMAGE = {
         "is booked already",
     ),
     "no state": ("UPDATE channel SET state=NULL", "holds no state"),
-    "a damaged state": ("UPDATE channel SET state=CAST(x'017b' AS BLOB)", "the stored state cannot be read"),
+    "a damaged state": ("UPDATE channel SET state=CAST(x'027b' AS BLOB)", "the stored state cannot be read"),
 }
 
 

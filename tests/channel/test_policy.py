@@ -272,7 +272,7 @@ def test_a_proposal_above_the_most_at_once_is_refused() -> None:
 def test_what_is_in_doubt_is_counted_while_a_checkpoint_goes_past_it() -> None:
     channel = proposed(limited(hour=5), transfer(5, "first"), Tag.UPDATE, offchain(2), moved(5))
     channel.give(Conflicted(round=1, code=3)).calm().give(CommandDue(checkpoint()))
-    assert channel.state.parked is not None
+    assert channel.state.parked
     channel.now += 2 * HOUR
     assert channel.state.outflow.within(HOUR, channel.now) == 5
 

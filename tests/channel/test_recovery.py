@@ -36,7 +36,7 @@ from bridge.channel.input import (
     TakenOver,
     Withheld,
 )
-from bridge.channel.operation import next_in_line
+from bridge.channel.operation import may_enter
 from bridge.channel.request import (
     AskDeposit,
     AskHistory,
@@ -576,7 +576,7 @@ def test_a_payment_of_ours_that_was_told_as_succeeded_is_never_undone_in_silence
 def test_a_checkpoint_settles_what_is_in_doubt() -> None:
     """Rule 10: another state of that round is co-signed, so the doubtful one can never count."""
     channel = doubtful()
-    assert next_in_line(channel.state) == "checkpoint"
+    assert may_enter(channel.terms, channel.state, "checkpoint")
     channel.give(CommandDue(checkpoint())).wait(1)
     assert [sent.amount for sent in channel.sent(AskTransfer)] == [0]
     channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0)).sign().cosigned(offchain(2, "zero"))
@@ -586,7 +586,7 @@ def test_a_checkpoint_settles_what_is_in_doubt() -> None:
     ]
     assert (channel.state.initiator_balance, channel.state.responder_balance) == (1000, 500)
     assert channel.state.operation is None
-    assert channel.state.parked is None
+    assert not channel.state.parked
 
 
 def test_a_checkpoint_that_finds_the_doubtful_state_co_signed_lets_it_succeed() -> None:
@@ -608,13 +608,99 @@ def test_a_checkpoint_goes_past_no_other_checkpoint() -> None:
     """An operator who sends one after the other while the peer is away gets an answer to each."""
     channel = doubtful().give(CommandDue(checkpoint())).wait(1)
     channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0)).sign().give(conflict(3)).calm()
-    assert next_in_line(channel.state) == "checkpoint"
+    assert may_enter(channel.terms, channel.state, "checkpoint")
     channel.give(CommandDue(checkpoint("c-2")))
     last = channel.outcomes()[-1]
     assert (last.command_id, last.outcome, last.code) == ("c-2", Outcome.FAILED, Code.CHANNEL_BUSY)
+    assert [operation.command.command_id for operation in channel.state.operations] == ["c-1", "t-1"]
+
+
+def test_the_next_payment_settles_what_is_in_doubt() -> None:
+    """A channel that waited for an operator would be as good as lost until he comes."""
+    channel = doubtful().give(CommandDue(transfer(6, "t-2"))).wait(1)
+    assert [sent.amount for sent in channel.sent(AskTransfer)] == [6]
+    channel.requested(Tag.UPDATE, offchain(2, "b"), moved(6))
+    (question,) = channel.questions()
+    assert question.request.abandoned == (offchain(2).hash,)
+    channel.sign().cosigned(offchain(2, "b"))
+    assert [(e.command_id, e.outcome, e.code) for e in channel.outcomes()] == [
+        ("t-1", Outcome.FAILED, Code.SUPERSEDED),
+        ("t-2", Outcome.SUCCEEDED, None),
+    ]
+    assert channel.state.initiator_balance == 994
+    assert not channel.state.operations
+
+
+def test_the_peers_next_payment_settles_what_is_in_doubt() -> None:
+    """Its node stands at the round before: it would not propose that round else. The doubtful one is put on record."""
+    channel = doubtful()
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    assert [abandoned.hash for abandoned in channel.all if isinstance(abandoned, Abandon)] == [offchain(2).hash]
+    (question,) = channel.questions()
+    assert question.request.abandoned == (offchain(2).hash,)
+    channel.sign().cosigned(offchain(2, "p"))
+    assert [(e.command_id, e.outcome, e.code) for e in channel.outcomes()] == [("t-1", Outcome.FAILED, Code.SUPERSEDED)]
+    assert channel.event("transfer.received")
+    assert channel.state.initiator_balance == 1007
+
+
+def test_a_proposal_that_came_to_nothing_leaves_the_doubt_as_it_was() -> None:
+    """It is on record once, however often the peer tries; and should it be the co-signed one after all, it happened."""
+    channel = doubtful()
+    for _ in range(2):
+        channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True)).wait(61)
+        channel.answer(AskState, OffchainState(channel.state.cosigned, None))
+    published = [effect.name for effect in channel.all if isinstance(effect, Publish)]
+    assert published.count("expired") == 2
+    assert len([abandoned for abandoned in channel.all if isinstance(abandoned, Abandon)]) == 1
+    channel.cosigned(offchain(2))
+    assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [("t-1", Outcome.SUCCEEDED)]
+
+
+def test_one_state_settles_every_doubt_before_it() -> None:
+    """Two payments of one round, both without a report: the third shows what became of them."""
+    channel = doubtful().give(CommandDue(transfer(6, "t-2"))).wait(1)
+    channel.requested(Tag.UPDATE, offchain(2, "b"), moved(6)).sign().give(conflict(3)).calm()
+    channel.give(CommandDue(transfer(7, "t-3"))).wait(1)
+    assert [operation.command.command_id for operation in channel.state.operations] == ["t-3", "t-1", "t-2"]
+    channel.requested(Tag.UPDATE, offchain(2, "c"), moved(7)).sign().cosigned(offchain(2, "c"))
+    assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [
+        ("t-1", Outcome.FAILED),
+        ("t-2", Outcome.FAILED),
+        ("t-3", Outcome.SUCCEEDED),
+    ]
+    assert channel.state.initiator_balance == 993
+
+
+def test_the_doubtful_payment_may_turn_out_to_have_happened_while_the_next_is_on_its_way() -> None:
+    channel = doubtful().give(CommandDue(transfer(6, "t-2"))).wait(1).cosigned(offchain(2))
+    assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [("t-1", Outcome.SUCCEEDED)]
+    assert channel.state.initiator_balance == 995
+    assert [operation.command.command_id for operation in channel.state.operations] == ["t-2"]
+
+
+@pytest.mark.parametrize("is_on_chain", [True, False])
+def test_other_doubts_wait_for_their_own_evidence(is_on_chain: bool) -> None:
+    """The chain may yet take it; and a legacy node cannot be asked what became of a signature."""
+    if is_on_chain:
+        channel = proposed(opened(opening={"ttl": "500"}), deposit(), Tag.DEPOSIT, EXPOSED, None)
+    else:
+        channel = opened(dialect=Dialect.LEGACY_LATE)
+        proposed(channel, transfer(), Tag.UPDATE, replace(offchain(2), wrapped=False), moved(5))
+    channel.give(conflict(3)).calm()
     assert channel.state.operation is not None
-    assert channel.state.parked is not None
-    assert [o.command.command_id for o in (channel.state.operation, channel.state.parked)] == ["c-1", "t-1"]
+    assert channel.state.operation.stage is Stage.IN_DOUBT
+    assert not may_enter(channel.terms, channel.state, "transfer")
+    assert may_enter(channel.terms, channel.state, "checkpoint")
+    channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    assert "sign.busy" in channel.events()
+
+
+@pytest.mark.parametrize("kind", ["deposit", "withdraw", "shutdown", "message"])
+def test_nothing_but_a_payment_goes_past_a_doubt(kind: str) -> None:
+    """What goes to the chain must not meet what may yet be used there; a message proves nothing."""
+    channel = doubtful()
+    assert not may_enter(channel.terms, channel.state, kind)
 
 
 def test_a_checkpoint_goes_past_a_command_that_waits_for_an_exposure() -> None:
@@ -644,7 +730,7 @@ def test_a_doubt_that_a_checkpoint_went_past_may_be_settled_too() -> None:
     assert [e.command_id for e in channel.outcomes()] == ["t-1", "r-1"]
     assert channel.state.operation is not None
     assert channel.state.operation.command.command_id == "c-1"
-    assert channel.state.parked is None
+    assert not channel.state.parked
 
 
 def test_what_is_not_in_doubt_cannot_be_settled_by_anybody() -> None:

@@ -76,7 +76,7 @@ FAULTS: list[tuple[str, str, str]] = [
     ),
     ("UPDATE channel SET name='other'", "event", "there are events of acme-7, and no such channel"),
     ("UPDATE channel SET state=x'07'", "channel", "the state of acme-7 cannot be read: JournalUnavailable"),
-    ("UPDATE channel SET state=x'017b'", "channel", "the state of acme-7 cannot be read: ValidationError"),
+    ("UPDATE channel SET state=x'027b'", "channel", "the state of acme-7 cannot be read: ValidationError"),
     ("UPDATE inbox SET outcome=NULL", "inbox", "the command ended has ended as succeeded, and its result is not kept"),
     ("UPDATE inbox SET status='failed' WHERE command_id='ended'", "inbox", "is failed, and its result says succeeded"),
     ("UPDATE outbox SET properties='{'", "outbox", "cannot be read"),
@@ -98,7 +98,7 @@ def test_each_fault_is_named(file: Path, statement: str, table: str, sentence: s
 def test_a_command_a_channel_works_at_must_have_been_accepted(file: Path) -> None:
     """I1, as the journal has it: the head of the line stands in the inbox and has not ended."""
     state = (
-        b'\x01{"operation": {"command": {"kind": "shutdown", "body": '
+        b'\x02{"operation": {"command": {"kind": "shutdown", "body": '
         b'{"command_id": "%s", "issued_at": "2026-01-02T03:04:05Z"}}}}'
     )
     for command_id, sentence in ((b"nobody", "which was never accepted"), (b"ended", "which has ended as succeeded")):

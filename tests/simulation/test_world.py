@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -40,6 +41,25 @@ def test_a_world_without_faults_succeeds_wholly() -> None:
     assert not ending.violations
     assert tally(ending.evidence) == {"succeeded": 4}
     assert "bridge_ready" in ending.evidence.texts["log"]
+
+
+def test_a_doubt_is_settled_by_the_next_payment_and_needs_no_operator() -> None:
+    """Killed before our signature reached the node, and again before what the probe found is on record (ADR 0026)."""
+    plan = plan_of("json-rpc", "transfer", "initiator")
+    first = next(point for point in run(plan).points if str(point).endswith("initiator > update"))
+    killed = replace(plan, orders={first.number: Action.KILL_BEFORE})
+    probe = next(p for p in run(killed).points if p.number > first.number and str(p).endswith("initiator > update"))
+    doubts = 0
+    for number in range(probe.number + 1, probe.number + 20):
+        ending = run(replace(killed, orders={**killed.orders, number: Action.KILL_BEFORE}))
+        assert not ending.violations
+        outcomes = {name: [body["outcome"] for body in told] for name, told in ending.evidence.outcomes.items()}
+        assert outcomes["command-1"][-1] == "succeeded"
+        if "in_doubt" in outcomes["command-0"]:
+            doubts += 1
+            assert outcomes["command-0"][-1] == "failed"
+            assert outcomes.keys() == {"command-0", "command-1"}, "nobody had to send a checkpoint"
+    assert doubts
 
 
 def test_heads_of_the_audit_are_told_while_it_grows() -> None:

@@ -50,7 +50,7 @@ function doingOf(channel) {
     const { kind, stage, doubt, waits_for_approval } = channel.command;
     words.push(`${kind}: ${waits_for_approval ? "waits for approval" : stage.replaceAll("_", " ")}${doubt ? ` (${doubt})` : ""}`);
   }
-  if (channel.parked) words.push(`${channel.parked.kind} set aside`);
+  for (const one of channel.parked) words.push(`${one.kind} set aside`);
   if (channel.exposures) words.push(`${channel.exposures} exposed`);
   const waiting = latest.backlog[channel.name];
   if (waiting) words.push(`${waiting} waiting`);
@@ -173,7 +173,7 @@ function isWanted(channel, word) {
 
 function drawTotals() {
   const all = [...channels.values()], waiting = Object.values(latest.backlog).reduce((sum, one) => sum + one, 0);
-  const doubts = all.filter((one) => one.command && one.command.stage === "in_doubt" || one.parked).length;
+  const doubts = all.filter((one) => one.command && one.command.stage === "in_doubt" || one.parked.length).length;
   const age = latest.outbox.oldest_at === null ? 0 : now() - latest.outbox.oldest_at;
   put($("t-ready"), `${all.filter((one) => one.is_ready).length} / ${all.length}`);
   put($("t-requests"), String(all.filter((one) => one.request && one.request.is_asked).length));
