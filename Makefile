@@ -12,7 +12,7 @@ ARGS ?=
 # Test files run side by side, each worker with a RabbitMQ of its own: most of their time they wait.
 WORKERS ?= 3
 
-.PHONY: help demo test docs faults fuzz mutants bench soak alerts console chart image release-check lint lock environment clean
+.PHONY: help demo test docs faults fuzz mutants bench soak alerts console chart image release-check scan lint lock environment clean
 
 help: ## show this list
 	@echo "make <target>:"
@@ -69,7 +69,7 @@ UPGRADE ?=
 lock: environment ## write all locks from pyproject.toml again
 	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	for group in fuzz build chart image release; do \
+	for group in fuzz build chart image release scan; do \
 		$(COMPILE) $(UPGRADE) --group $$group --output-file requirements-$$group.lock || exit 1; done
 
 # Programs of their own, each set in an environment of its own: nothing of theirs reaches what is tested and shipped.
@@ -83,6 +83,12 @@ chart: environment .cache/tools/chart/stamp ## the Helm chart: lint, render, str
 
 release-check: environment .cache/tools/release/stamp ## wheel and sdist, tried in an empty environment; bill of materials; all in dist/
 	$(BIN)/python -m tools.release
+
+# Asks a service that knows of advisories, by default the package index's; `ARGS="-s osv"` asks another.
+scan: environment .cache/tools/scan/stamp ## known vulnerabilities of every package the locks name
+	@status=0; for lock in requirements*.lock; do \
+		echo "$$lock"; .cache/tools/scan/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement $$lock $(ARGS) || status=1; \
+	done; exit $$status
 
 image: environment .cache/tools/image/stamp ## the container image: built, looked into, run against a real RabbitMQ
 	$(BIN)/python -m tools.image
