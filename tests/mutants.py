@@ -187,6 +187,13 @@ MUTANTS = (
         "tests/channel/test_recovery.py::test_a_retried_attempt_is_abandoned_on_the_nodes_word",
     ),
     Mutant(
+        "count told conflicts for longer than the node remembers them",
+        "bridge/channel/step.py",
+        "    turn = settlement.count_again(turn)\n",
+        "",
+        "tests/channel/test_recovery.py::test_conflicts_that_were_told_hide_none_that_was_missed",
+    ),
+    Mutant(
         "let a doubt hold the channel against the peer's payments",
         "bridge/channel/proposal.py",
         "        beyond_line = False\n",

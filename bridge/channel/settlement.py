@@ -82,6 +82,16 @@ def _ask_what_was_missed(turn: Turn) -> Turn:
     return turn.ask(AskHistory, Purpose.COUNT)
 
 
+def count_again(turn: Turn) -> Turn:
+    """After a conflict that was reported: the node keeps its last reports only, and no count of ours outlives them.
+
+    The answer comes on the same socket, so it knows of each conflict that was reported before it.
+    """
+    if turn.terms.dialect.is_legacy or turn.state.attachment is not Attachment.READY:
+        return turn
+    return turn.ask(AskHistory, Purpose.COUNT)
+
+
 def history_counted(turn: Turn, history: History) -> Turn:
     """Everything in it is known of; what will be newer than its newest is not."""
     newest = max((time for _, _, time in history.conflicts), default=turn.state.conflict_mark)

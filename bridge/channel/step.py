@@ -212,6 +212,7 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
     turn = proposal.forget(turn, f"conflict {conflicted.code} at round {conflicted.round}")
     if operation is not None:
         turn = attempt.conflict(turn, operation, conflicted)
+    turn = settlement.count_again(turn)
     return _after_signature(turn) if had_signed else turn
 
 

@@ -405,11 +405,27 @@ def test_a_conflict_that_crossed_our_signature_and_the_co_signed_state_is_a_succ
 
 def test_conflicts_that_were_told_are_not_evidence_for_a_later_signature() -> None:
     """Rule 5: only entries since the sign request count, else an old conflict would prove a payment void."""
-    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict()).calm().wait(1)
+    told = History(((2, 1, "07"),))
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict())
+    channel.answer(AskHistory, told).calm().wait(1)
     channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
     take_over(channel)
-    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1, "07"),)))
+    missed(channel, Purpose.PROBE).answer(AskHistory, told)
     assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.IN_DOUBT, Code.CONNECTION_LOST)]
+
+
+def test_conflicts_that_were_told_hide_none_that_was_missed() -> None:
+    """The node's memory is short: it holds the last of them only, whatever we have counted."""
+    channel, told = opened(conflict_retries=99).give(CommandDue(transfer())), 12
+    for number in range(told):
+        channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign().give(conflict())
+        channel.answer(AskHistory, History(((2, 1, f"{number:02d}"),))).calm().wait(8)
+        assert channel.sent(AskTransfer)
+    channel.requested(Tag.UPDATE, offchain(2), moved(5)).sign()
+    take_over(channel)
+    missed(channel, Purpose.PROBE).answer(AskHistory, History(((2, 1, f"{told:02d}"), (2, 1, f"{told - 1:02d}"))))
+    assert not channel.outcomes()
+    assert channel.calm().wait(8).sent(AskTransfer)
 
 
 def test_conflicts_missed_before_the_signature_are_not_evidence_either() -> None:
