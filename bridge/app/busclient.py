@@ -7,7 +7,7 @@ inside.
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,15 @@ from bridge.wire.envelope import Envelope, Received
 FINAL = frozenset({"succeeded", "failed", "rejected", "unknown"})
 
 
+STAMPS = ("command_id", "issued_at")
+"""What makes a command the same one when it is sent again, beside its fields."""
+
+
+def stamp(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with an id and an instant of their own, where they have none."""
+    return {"command_id": str(uuid.uuid4()), "issued_at": datetime.now(UTC).isoformat()} | dict(fields)
+
+
 class BusClient:
     """`connection` is of a user with the role client (for commands) or observer (for events)."""
 
@@ -35,11 +44,9 @@ class BusClient:
 
     async def send(self, channel: str, kind: str, fields: dict[str, Any]) -> str:
         """Publish one command; returns its id. The broker has it when this returns."""
-        command_id = str(fields.get("command_id", uuid.uuid4()))
-        issued_at = datetime.now(UTC).isoformat()
-        body = {"command_id": command_id, "issued_at": issued_at} | fields
-        await self.send_raw(channel, kind, json.dumps(body).encode(), command_id)
-        return command_id
+        body = stamp(fields)
+        await self.send_raw(channel, kind, json.dumps(body).encode(), str(body["command_id"]))
+        return str(body["command_id"])
 
     async def send_raw(self, channel: str, kind: str, body: bytes, correlation_id: str | None = None) -> None:
         """Publish bytes as a command, whatever they are."""

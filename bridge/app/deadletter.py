@@ -30,6 +30,12 @@ Remedy = Literal["repair", "replay", "none"]
 NEW_ID = (Code.IDEMPOTENCY_CONFLICT.value, Code.FORBIDDEN.value)
 """Refused for the id they bear: no repair of the rest helps."""
 
+_SENT_AGAIN = (
+    "The id was used before with another body; the first command is untouched. Most likely it was sent again with"
+    " another `issued_at`: then its first outcome stands, and this is discarded. Repair it, with a new id, only if it"
+    " was meant as another command: else a payment would be made twice. It was not executed."
+)
+
 _KINDS: Mapping[str, str] = {
     "sign-replies": "A sign reply counts for one open request. While that is open the bridge waits for another reply of"
     " the signer, at its deadline it is closed: there is nothing to send again.",
@@ -103,6 +109,10 @@ def explain(letter: Letter) -> str:
         return "A command no queue took: the binding of the commands queue is missing; `topology apply` brings it back."
     if letter.hand == "broker":
         return _explain_moved(letter)
+    if letter.code == Code.FORBIDDEN and not letter.author:
+        return "The bridge refused it: it names no author. Publish with the property `user_id`, your broker user."
+    if letter.code == Code.IDEMPOTENCY_CONFLICT:
+        return _SENT_AGAIN
     meaning = next((text for code, text in MEANINGS.items() if code.value == letter.code), "")
     at = f" (at `{letter.path}`)" if letter.path else ""
     return f"The bridge refused it{at}. {meaning} It was not executed."
@@ -142,9 +152,15 @@ def judge(
         name, command = read_command(received, channels=(channel,), now=datetime.fromtimestamp(now, UTC))
     except BodyError as error:
         at = f" at {error.path}" if error.path else ""
-        return Refusal(error.code.value, f"it would be refused{at}: {error.sentence}; repair it and give --body FILE")
+        return Refusal(error.code.value, f"it would be refused{at}: {error.sentence}; {_mending(error.code)}")
     found = _judge_id(letter, command, is_repaired=repaired is not None, standing=standing)
     return found or _judge_round(command, standing) or Replay(letter, name, command, received.body)
+
+
+def _mending(code: Code) -> str:
+    if code is Code.UNKNOWN_COMMAND:
+        return "its routing key names no command: give the right one with --key CHANNEL.COMMAND"
+    return "repair it and give --body FILE"
 
 
 def _judge_id(letter: Letter, command: Command | Direct, *, is_repaired: bool, standing: Standing) -> Refusal | None:

@@ -1,5 +1,6 @@
 """The command line: exit codes, findings, and no secret on the screen."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from bridge import __version__
-from bridge.app.busclient import parse_fields
+from bridge.app.busclient import parse_fields, stamp
 from bridge.app.cli import app
-from bridge.app.cli.terminal import BROKER_FAILED, JOURNAL_FAILED, WRONG_CONFIG
+from bridge.app.cli.terminal import BROKER_FAILED, JOURNAL_FAILED, WRONG_CONFIG, make_table
 from bridge.signing.key import read_key
 
 run = CliRunner().invoke
@@ -174,3 +176,24 @@ def test_fields_are_text_unless_they_say_otherwise() -> None:
         "meta": ["a=b"],
         "reason": "a=b",
     }
+
+
+def test_no_table_cuts_an_amount() -> None:
+    """Two balances that differ in their last digits would look alike."""
+    amounts = [f"12345678901234567890123456{digit}" for digit in range(3)]
+    table = make_table("initiator", "responder")
+    for amount in amounts:
+        table.add_row(amount, amount)
+    printed = io.StringIO()
+    Console(width=30, file=printed).print(table)
+    assert "…" not in printed.getvalue()
+    assert sum(character.isdigit() for character in printed.getvalue()) == 2 * sum(map(len, amounts))
+
+
+def test_a_command_keeps_the_id_and_the_instant_it_was_given() -> None:
+    """With both, and the same fields, it is the same command; without, each is another one."""
+    given = {"amount": "5", "command_id": "t-1", "issued_at": "2026-01-02T03:04:05Z"}
+    assert stamp(given) == given
+    first, second = stamp({"amount": "5"}), stamp({"amount": "5"})
+    assert first["command_id"] != second["command_id"]
+    assert first["issued_at"]

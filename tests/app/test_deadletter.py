@@ -129,6 +129,28 @@ def test_every_code_is_explained(code: Code) -> None:
     assert len(told) > len("The bridge refused it. It was not executed.") + 10
 
 
+def test_a_wrong_key_is_told_apart_from_a_wrong_body() -> None:
+    """No body mends a routing key."""
+    verdict = judge(
+        replace(LETTER, routing_key="acme-7.transfers"), "channels", key=None, repaired=None, standing=UNKNOWN, now=NOW
+    )
+    assert isinstance(verdict, Refusal)
+    assert "--key CHANNEL.COMMAND" in verdict.sentence
+    verdict = judge(BROKEN, "channels", key=None, repaired=None, standing=UNKNOWN, now=NOW)
+    assert isinstance(verdict, Refusal)
+    assert "--body FILE" in verdict.sentence
+
+
+def test_what_names_no_author_is_not_said_to_be_of_another_one() -> None:
+    assert "user_id" in explain(replace(LETTER, code="forbidden", author=""))
+    assert "another author" in explain(replace(LETTER, code="forbidden"))
+
+
+def test_a_command_sent_again_is_not_to_be_repaired_at_once() -> None:
+    """With a new id it would be a second payment."""
+    assert "discarded" in explain(replace(LETTER, code="idempotency_conflict"))
+
+
 def test_there_is_a_word_for_each_kind_of_letter() -> None:
     assert (remedy(LETTER), remedy(BROKEN), remedy(MOVED)) == ("replay", "repair", "replay")
     for exchange in ("sign-replies", "sign-requests", "approvals", "results"):

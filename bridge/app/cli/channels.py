@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from bridge.app import overview
-from bridge.app.cli.terminal import AsJson, ConfigPath, JournalPath, exits, load, out
+from bridge.app.cli.terminal import AsJson, ConfigPath, JournalPath, exits, load, make_table, out
 
 app = typer.Typer()
 
@@ -55,7 +55,9 @@ def show_channels(
 
 def _table(lines: tuple[overview.Line, ...], *, has_roles: bool) -> Table:
     whose = ("own", "peer") if has_roles else ("initiator", "responder")
-    table = Table("channel", "role", "node", "phase", "link", "round", *whose, "sign request until", "waits", "trouble")
+    table = make_table(
+        "channel", "role", "node", "phase", "link", "round", *whose, "sign request until", "waits", "trouble"
+    )
     for line in lines:
         trouble = [f"in doubt {len(line.in_doubt)}"] if line.in_doubt else []
         trouble += [f"exposed {line.exposed}"] if line.exposed else []
@@ -81,14 +83,14 @@ def _show_one(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps(found))
         return
-    facts = Table("", "", show_header=False)
+    facts = make_table("", "", show_header=False)
     for name, value in found.items():
         if name not in ("events", "exposures") and value not in (None, "", ()):
             facts.add_row(name, ", ".join(value) if isinstance(value, tuple) else str(value))
     for one in found["exposures"]:
         facts.add_row("exposed", f"{one['command_id']} round {one['round']} {one['tx_hash']}")
     out.print(facts)
-    history = Table("seq", "at", "event", "round", "")
+    history = make_table("seq", "at", "event", "round", "")
     for event in found["events"]:
         words = " ".join(overview.summarize(event["data"]))
         short = words if len(words) <= 2 * SHORT else words[: 2 * SHORT - 1] + "…"

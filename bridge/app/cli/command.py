@@ -50,11 +50,12 @@ def command_send(
 ) -> None:
     """Send one command and wait for its outcome, which is printed as JSON.
 
-    Sent again with the same command_id=… it is the same command: it runs once, and the outcome is told again.
+    Sent again with the same fields, command_id=… and issued_at=… among them, it is the same command: it runs once, and
+    the outcome is told again. Without a result in time, both are told on standard error, to be sent again with.
     Exit codes: 0 succeeded; 1 any other outcome, or none in time; 76 the broker; 78 the address.
     """
     with exits():
-        given = busclient.parse_fields(fields or [])
+        given = busclient.stamp(busclient.parse_fields(fields or []))
         access = Access(configuration.load_client(url, os.environ))
         outcome: list[dict[str, Any]] = []
 
@@ -66,7 +67,9 @@ def command_send(
         try:
             run(work())
         except TimeoutError as error:
-            err.print(f"no outcome within {seconds:g} s; the command may still run", markup=False)
+            again = " ".join(f"{name}={given[name]}" for name in busclient.STAMPS)
+            late = f"no outcome within {seconds:g} s; the command may still run: to ask, send it again with {again}"
+            err.print(late, markup=False, soft_wrap=True)
             raise typer.Exit(FAILED) from error
         if as_json:
             sys.stdout.write(json.dumps(outcome[0], ensure_ascii=False) + "\n")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
 
 from bridge.app import config as configuration
 from bridge.app import deadletter
@@ -28,10 +27,12 @@ from bridge.app.cli.terminal import (
     err,
     exits,
     load,
+    make_table,
     out,
     run,
 )
 from bridge.app.letterbox import Box, Letterbox, NoSuchLetter
+from bridge.errors import Code
 from bridge.wire.incoming import readable_command_id, split_command_key
 from bridge.wire.letter import Letter
 
@@ -88,7 +89,7 @@ def dlq_list(
             letters = [deadletter.describe(letter) for letter in listing.letters]
             out.print_json(json.dumps({"total": listing.total, "letters": letters}))
             return
-        table = Table("id", "since", "was", "code", "author", "remedy")
+        table = make_table("id", "since", "was", "code", "author", "remedy")
         for letter in listing.letters:
             was = letter.routing_key if letter.kind == "commands" else f"{letter.kind} {letter.routing_key}"
             table.add_row(letter.letter_id[:8], letter.at, was, letter.code, letter.author, deadletter.remedy(letter))
@@ -125,15 +126,20 @@ def dlq_show(
             out.print(f"next: {_next(found, queue)}", markup=False, soft_wrap=True)
 
 
+_LAST = "-c BRIDGE.toml (with --yes it is sent)"
+
+
 def _next(letter: Letter, queue: Box) -> str:
     which = f"{letter.letter_id[:8]}" + ("" if queue == "dead-letters" else f" --queue {queue}")
     match deadletter.remedy(letter):
+        case "repair" if letter.code == Code.UNKNOWN_COMMAND:
+            return f"its key names no command: channel-bridge dlq replay {which} --key CHANNEL.COMMAND {_LAST}"
         case "repair":
-            repair = "write the repaired body, with a new command_id and issued_at, to a file"
-            return f"{repair}, then: channel-bridge dlq replay {which} --body FILE"
+            repair = "write the repaired body, with a new command_id, to a file"
+            return f"{repair}, then: channel-bridge dlq replay {which} --body FILE {_LAST}"
         case "replay":
             key = " --key CHANNEL.COMMAND" if letter.hand == "broker" else ""
-            return f"channel-bridge dlq replay {which}{key}"
+            return f"channel-bridge dlq replay {which}{key} {_LAST}"
         case _:
             return f"nothing to send again; channel-bridge dlq discard {which} --into FILE takes it off"
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from bridge.app import busclient, replay
 from bridge.app import config as configuration
@@ -24,6 +23,7 @@ from bridge.app.cli.terminal import (
     err,
     exits,
     load,
+    make_table,
     out,
     run,
 )
@@ -146,7 +146,7 @@ def _tell(found: tuple[replay.Found, ...], queue: str, *, as_json: bool) -> None
         ]
         out.print_json(json.dumps({"replayed": bool(queue), "queue": queue or None, "channels": rows}))
         return
-    table = Table("channel", "events", "first", "last", "no longer kept")
+    table = make_table("channel", "events", "first", "last", "no longer kept")
     for one in found:
         table.add_row(one.channel, str(one.count), str(one.first), str(one.last), str(one.forgotten))
     out.print(table)

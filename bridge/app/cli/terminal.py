@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from bridge.app import config as configuration
 from bridge.app.access import Access
@@ -40,6 +41,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 OK, FAILED, JOURNAL_FAILED, OWNED, BROKER_FAILED, WRONG_CONFIG = 0, 1, 74, 75, 76, 78
 out = Console()
 err = Console(stderr=True)
+
+
+def make_table(*names: str, **options: Any) -> Table:
+    """Nothing in it is ever cut: an amount without its end is another amount."""
+    table = Table(**options)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 @contextmanager

@@ -4,11 +4,10 @@ import json
 import sys
 
 import typer
-from rich.table import Table
 
 from bridge.app import deployment
 from bridge.app.access import Access
-from bridge.app.cli.terminal import AsJson, ConfigPath, exits, load, out, run
+from bridge.app.cli.terminal import AsJson, ConfigPath, exits, load, make_table, out, run
 from bridge.broker import topology as bus
 
 app = typer.Typer(help="Exchanges, queues, bindings and users on the broker.", no_args_is_help=True)
@@ -35,7 +34,7 @@ def topology_show(config: ConfigPath = None, as_json: AsJson = False) -> None:
         if as_json:
             out.print_json(json.dumps(deployment.definitions(load(config)) | {"users": []}))
             return
-        table = Table("kind", "name", "bound by")
+        table = make_table("kind", "name", "bound by")
         for exchange in planned.exchanges:
             table.add_row("exchange", exchange.name, "")
         for queue in planned.queues:
