@@ -178,8 +178,17 @@ def _sign_requested(turn: Turn, requested: SignRequested) -> Turn:
     if requested.tag.is_opening:
         return proposal.request_opening(turn, requested)
     if requested.tag.is_acknowledgement:
-        return proposal.request_acknowledgement(turn, requested)
+        return _look_if_behind(proposal.request_acknowledgement(turn, requested), requested)
     return attempt.request_signature(turn, requested)
+
+
+def _look_if_behind(turn: Turn, requested: SignRequested) -> Turn:
+    """A proposal two rounds above ours: a report was lost on a live socket, and it was refused. The node can tell."""
+    state, proposed = turn.state, requested.transaction.round
+    is_ahead = proposed is not None and proposed > state.round + 1
+    if not is_ahead or state.attachment is not Attachment.READY or state.has_asked(Purpose.RECHECK):
+        return turn
+    return turn if turn.terms.dialect is Dialect.LEGACY_SEED else attach.ask_state(turn, Purpose.RECHECK)
 
 
 def _rejected(turn: Turn, rejected: FrameRejected) -> Turn:

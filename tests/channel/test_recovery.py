@@ -428,6 +428,16 @@ def test_conflicts_that_were_told_hide_none_that_was_missed() -> None:
     assert channel.calm().wait(8).sent(AskTransfer)
 
 
+def test_a_proposal_two_rounds_ahead_shows_that_a_report_was_lost() -> None:
+    """It is refused, and the node asked at once: else payment after payment is refused for ten seconds."""
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True)).sign()
+    channel.requested(Tag.UPDATE_ACK, offchain(3, "p", signatures=1), moved(8, back=True))
+    assert channel.sent(Refuse)
+    assert channel.sent(AskState)
+    channel.answer(AskState, OffchainState(replace(offchain(2, "p"), signatures=("s", "t")), None))
+    assert (channel.state.round, channel.state.initiator_balance) == (2, 1007)
+
+
 def test_conflicts_missed_before_the_signature_are_not_evidence_either() -> None:
     """What the node's memory held at the take-over before is counted then."""
     channel = take_over(opened())

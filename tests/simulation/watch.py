@@ -25,6 +25,8 @@ class Watch:
         self._points = points
         self._kill = kill
         self._condemned: Process | None = None
+        self._deaf: set[End] = set()
+        """Whose handshake was never answered: what comes behind it is read by nobody."""
         self.written: list[tuple[str, str]] = []
         """Role and signed transaction of each signed reply on its way to the node."""
         self.credentials: dict[str, float] = {}
@@ -44,7 +46,9 @@ class Watch:
             return Fate.PASS, None
         arrow = ">" if is_out else "<"
         action = self._points.reach(Kind.FRAME, end.process, f"{end.who} {arrow} {frame.word}", frame.text)
-        if action in (None, Action.DOUBLE, Action.KILL_AFTER):
+        if frame.word == "response" and action in (Action.SWALLOW, Action.LATE):
+            self._deaf.add(end)
+        if action in (None, Action.DOUBLE, Action.KILL_AFTER) and end not in self._deaf:
             now = end.network.loop.time()
             self.credentials.update((found.decode(), now) for found in CREDENTIAL.findall(frame.text))
         if is_out and action is not Action.KILL_BEFORE:
