@@ -9,6 +9,7 @@ import asyncio
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -34,6 +35,7 @@ async def run(draws: int, seed: int, lanes: int = LANES) -> int:
         )
     for one in done:
         if isinstance(one, BaseException):
+            traceback.print_exception(one)
             broken.append(f"{type(one).__name__}: {one}")
             continue
         broken += one.violations
