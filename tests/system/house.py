@@ -104,6 +104,8 @@ class House:
     limits: dict[str, Any] = field(default_factory=dict)
     is_judged: bool = True
     """Whether what arrives is held to the contract: a tenth of the processor, which a benchmark leaves out."""
+    reads_questions: bool = True
+    """Whether the client has a queue for sign requests, to judge them: then none is ever unroutable."""
     client: BusClient | None = None
     running: asyncio.Task[None] | None = None
     background: asyncio.Task[None] | None = None
@@ -269,6 +271,7 @@ async def house(
     limits: Mapping[str, Any] | None = None,
     prefix: str | None = None,
     is_judged: bool = True,
+    reads_questions: bool = True,
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
@@ -281,6 +284,7 @@ async def house(
         stack.push_async_callback(node.stop)
         prefix = prefix or f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node, limits=dict(limits or {}), is_judged=is_judged)
+        made.reads_questions = reads_questions
         topology = plan(made.config())
         await apply(url, topology)
         stack.push_async_callback(_remove, url, topology)
@@ -315,7 +319,7 @@ async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None
         events = await made.client.listen("events", [(f"{made.prefix}.events", key)], is_temporary=not durable)
         results = await made.client.results(is_temporary=not durable)
         letters = await made.client.listen("letters", [(f"{made.prefix}.dead-letters", "#")], is_temporary=not durable)
-        asked = [(f"{made.prefix}.sign-requests", "#")]
+        asked = [(f"{made.prefix}.sign-requests", "#")] if made.reads_questions else []
         questions = await made.client.listen("questions", asked, is_temporary=not durable)
         tasks = [
             asyncio.create_task(_collect(made, questions, "questions", lambda _: None)),

@@ -273,7 +273,7 @@ async def scene(
     with tempfile.TemporaryDirectory(prefix="channel-bridge-scene-") as directory:
         url = broker.url()
         async with (
-            house(url, Path(directory), *pairs, durable=True, limits=limits) as home,
+            house(url, Path(directory), *pairs, durable=True, limits=limits, reads_questions=False) as home,
             Connection(url, "scene", call_seconds=10) as connection,
         ):
             made = Scene(broker, home, connection, BusClient(connection, home.prefix, user_of(url)))
