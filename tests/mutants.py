@@ -194,6 +194,13 @@ MUTANTS = (
         "tests/channel/test_recovery.py::test_conflicts_that_were_told_hide_none_that_was_missed",
     ),
     Mutant(
+        "wait for ever for a proposal that was signed twice",
+        "bridge/channel/proposal.py",
+        "    candidates = (*(() if state.settling is None else (state.settling,)), *state.given)\n",
+        "    candidates = (*state.given, *(() if state.settling is None else (state.settling,)))\n",
+        "tests/channel/test_recovery.py::test_a_proposal_signed_again_after_a_gap_holds_nothing_up_once_it_is_co_signed",
+    ),
+    Mutant(
         "let a doubt hold the channel against the peer's payments",
         "bridge/channel/proposal.py",
         "        beyond_line = False\n",

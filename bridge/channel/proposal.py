@@ -213,8 +213,11 @@ def _abandon(turn: Turn, settling: Settling, evidence: str, *, is_exposed: bool)
 
 
 def find_signed(state: State, hash_: TransactionHash) -> Settling | None:
-    """The acknowledgement of ours with these bytes, whether the node still works on it or called it void."""
-    candidates = (*state.given, *(() if state.settling is None else (state.settling,)))
+    """The acknowledgement of ours with these bytes, whether the node still works on it or called it void.
+
+    One that was void and then signed anew, over the next socket, is the one the node works on.
+    """
+    candidates = (*(() if state.settling is None else (state.settling,)), *state.given)
     return next((settling for settling in candidates if settling.transaction.hash == hash_), None)
 
 

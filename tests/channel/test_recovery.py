@@ -438,6 +438,17 @@ def test_a_proposal_two_rounds_ahead_shows_that_a_report_was_lost() -> None:
     assert (channel.state.round, channel.state.initiator_balance) == (2, 1007)
 
 
+def test_a_proposal_signed_again_after_a_gap_holds_nothing_up_once_it_is_co_signed() -> None:
+    """The same bytes were acknowledged twice: the first over a socket that was lost. Both are done with."""
+    proposed_by_peer = (Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
+    channel = take_over(opened().requested(*proposed_by_peer).sign()).calm()
+    assert channel.state.given
+    channel.requested(*proposed_by_peer).sign().cosigned(offchain(2, "p"))
+    assert channel.state.initiator_balance == 1007
+    assert channel.state.settling is None
+    assert channel.give(CommandDue(transfer())).sent(AskTransfer)
+
+
 def test_conflicts_missed_before_the_signature_are_not_evidence_either() -> None:
     """What the node's memory held at the take-over before is counted then."""
     channel = take_over(opened())
