@@ -15,7 +15,16 @@ from nacl.signing import SigningKey
 from bridge.channel.command import Command, Deposit, Shutdown, Transfer, Withdraw
 from bridge.channel.effect import AskSignature, Conclude, Effect, Publish, RecordForward, RefuseReply, Send
 from bridge.channel.identifier import ChannelName, SignRequestId
-from bridge.channel.input import BadReply, CommandDue, InfoReported, Input, LinkUp, SignReplied
+from bridge.channel.input import (
+    BadReply,
+    CommandDue,
+    InfoReported,
+    Input,
+    LinkUp,
+    OffchainState,
+    RequestAnswered,
+    SignReplied,
+)
 from bridge.channel.request import Refuse, SendSignature, Tag
 from bridge.channel.signature import asked_for
 from bridge.channel.state import State
@@ -161,6 +170,14 @@ class Desk:
         state = signed(inner, sign(OWN_KEY, inner), sign(PEER_KEY, inner))
         params = {"channel_id": CHANNEL, "data": {"state": state}}
         return self.hear(json.dumps({"jsonrpc": "2.0", "method": "channels.update", "params": params, "version": 1}))
+
+    def stand(self) -> "Desk":
+        """The node stands where we do, if it was asked for that."""
+        for asked in self.state.asked:
+            if asked.kind == "AskState":
+                answer = OffchainState(self.state.cosigned, None)
+                self.give(RequestAnswered(request_id=asked.request_id, answer=answer))
+        return self
 
     # --- what came of it --------------------------------------------------------------------------------
 

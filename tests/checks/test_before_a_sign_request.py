@@ -356,7 +356,7 @@ def test_a_proposal_that_is_not_what_its_tag_says_is_shown_to_no_signer(case: st
     assert not desk.questions
     assert desk.refusals == [NOT_ALLOWED]
     assert "sign.mismatch" in desk.events
-    assert desk.hear(proposed(Tag.UPDATE_ACK, INNER, transfer_told(5, PEER, OWN))).questions
+    assert desk.stand().hear(proposed(Tag.UPDATE_ACK, INNER, transfer_told(5, PEER, OWN))).questions
 
 
 @pytest.mark.parametrize(
