@@ -15,9 +15,11 @@ import json
 import os
 import sqlite3
 import sys
+import time
 from contextlib import closing
 
 import aio_pika
+from aio_pika.exceptions import ChannelInvalidStateError
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -102,7 +104,7 @@ def read_message(body: bytes, headers: dict) -> dict:
     return where | event["data"]
 
 
-async def consume(db: sqlite3.Connection, channels: list[str]) -> None:
+async def consume(db: sqlite3.Connection, channels: list[str], reached: list[str]) -> None:
     prefix, connection = os.environ.get("PREFIX", "channels"), await aio_pika.connect_robust(os.environ["AMQP_URL"])
     async with connection:
         amqp_channel = await connection.channel()
@@ -111,11 +113,25 @@ async def consume(db: sqlite3.Connection, channels: list[str]) -> None:
         queue = await amqp_channel.declare_queue(name, durable=True, arguments=QUEUE)
         for channel in channels or ["*"]:
             await queue.bind(f"{prefix}.events", f"{channel}.ledger.posted")
+        reached.append(name)
         print(f"reading {name}", flush=True)
         async with queue.iterator() as messages:
             async for message in messages:
                 book(db, read_message(message.body, message.headers))
                 await message.ack()
+
+
+def keep_consuming(db: sqlite3.Connection, channels: list[str]) -> None:
+    """A broker that was reached once and went away comes back; one that never took us needs a person."""
+    reached: list[str] = []
+    while True:
+        try:
+            asyncio.run(consume(db, channels, reached))
+        except (ConnectionError, ChannelInvalidStateError) as lost:
+            if not reached:
+                raise
+            print(f"the broker went away: {lost}", flush=True)
+            time.sleep(1)
 
 
 def add_up(db: sqlite3.Connection) -> dict:
@@ -137,7 +153,7 @@ def main(path: str, *words: str) -> None:
         elif words == ("--balances",):
             print(json.dumps(add_up(db)))
         else:
-            asyncio.run(consume(db, list(words)))
+            keep_consuming(db, list(words))
 
 
 if __name__ == "__main__":
