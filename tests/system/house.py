@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from nacl.signing import SigningKey
 
 from bridge.app.access import Access
-from bridge.app.busclient import FINAL, BusClient, user_of
+from bridge.app.busclient import FINAL, BusClient, stamp, user_of
 from bridge.app.clock import SteadyClock
 from bridge.app.config import Config
 from bridge.app.deployment import plan
@@ -179,9 +179,10 @@ class House:
     async def send(self, channel: str, kind: str, **fields: Any) -> str:
         assert self.client is not None
         body = {name.rstrip("_"): value for name, value in fields.items()}
-        command_id = await self.client.send(channel, kind, body)
-        self.sent.append((command_id, channel, kind, body))
-        return command_id
+        stamped = stamp(body)
+        # Before the confirm: of many that are sent at once it comes in an order of its own.
+        self.sent.append((str(stamped["command_id"]), channel, kind, body))
+        return await self.client.send(channel, kind, stamped)
 
     async def run(self, channel: str, kind: str, **fields: Any) -> dict[str, Any]:
         """One command and its final result."""
