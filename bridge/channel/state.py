@@ -4,6 +4,7 @@ It holds the head of the channel's line and nothing of the backlog (that is the 
 small. `encode` and `decode` are its stored form; the version in it is checked at every start.
 """
 
+import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
@@ -364,9 +365,18 @@ def encode(state: State) -> bytes:
 
 def decode(data: bytes) -> State:
     """Raises JournalUnavailable for a version this program does not know: never guess at a state."""
+    if data[:1] == bytes([1]):
+        return _ADAPTER.validate_json(_from_version_1(data[1:]))
     if not data or data[0] != VERSION:
         raise JournalUnavailable(f"a stored channel state has version {data[:1].hex() or 'none'}, not {VERSION}")
     return _ADAPTER.validate_json(data[1:])
+
+
+def _from_version_1(text: bytes) -> str:
+    """There at most one command could be gone past: `parked` was that command, or null."""
+    document = json.loads(text)
+    parked = document.get("parked")
+    return json.dumps(document | {"parked": [] if parked is None else [parked]})
 
 
 def mark_down(state: State, now: float) -> State:

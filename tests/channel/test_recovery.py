@@ -1,5 +1,6 @@
 """What survives a gap: the signer's answer, the peer's proposal, an operator's way out (guarantees.md section 3)."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -624,6 +625,14 @@ def test_a_checkpoint_settles_what_is_in_doubt() -> None:
     assert (channel.state.initiator_balance, channel.state.responder_balance) == (1000, 500)
     assert channel.state.operation is None
     assert not channel.state.parked
+
+
+def test_a_state_stored_by_an_earlier_version_is_read() -> None:
+    """There one command could be gone past, or none."""
+    for channel in (opened(), doubtful().give(CommandDue(checkpoint()))):
+        document = json.loads(encode(channel.state)[1:])
+        earlier = document | {"parked": next(iter(document["parked"]), None)}
+        assert decode(b"\x01" + json.dumps(earlier).encode()) == channel.state
 
 
 def test_a_checkpoint_that_finds_the_doubtful_state_co_signed_lets_it_succeed() -> None:
