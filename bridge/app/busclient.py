@@ -87,12 +87,12 @@ class BusClient:
 
     async def command(self, channel: str, kind: str, fields: dict[str, Any], seconds: float) -> dict[str, Any]:
         """One command and its final result body. Raises TimeoutError when the time is over."""
-        command_id = str(fields.get("command_id", uuid.uuid4()))
+        stamped = stamp(fields)
 
         async def send() -> None:
-            await self.send(channel, kind, fields | {"command_id": command_id})
+            await self.send(channel, kind, stamped)
 
-        return await self.outcome(command_id, send, seconds)
+        return await self.outcome(str(stamped["command_id"]), send, seconds)
 
     async def outcome(self, command_id: str, send: Callable[[], Awaitable[None]], seconds: float) -> dict[str, Any]:
         """Listens first, then sends; the final result of that command. Raises TimeoutError when the time is over."""

@@ -46,10 +46,11 @@ def take(turn: Turn, command: Command, author: str = "", body_hash: str = "") ->
         code, sentence = over
         command_id = CommandId(command.command_id)
         return turn.conclude(Conclude(command_id, command, Outcome.FAILED, code, sentence, turn.state.round or None))
-    if isinstance(command, Checkpoint) and isinstance(getattr(turn.operation, "command", None), Checkpoint):
-        return turn.conclude(Conclude(CommandId(command.command_id), command, Outcome.FAILED, *_ONE_CHECKPOINT))
     if turn.operation is not None:
-        what = "an operator's checkpoint" if isinstance(command, Checkpoint) else "the next transfer"
+        is_checkpoint = isinstance(command, Checkpoint)
+        if is_checkpoint and isinstance(turn.operation.command, Checkpoint):
+            return turn.conclude(Conclude(CommandId(command.command_id), command, Outcome.FAILED, *_ONE_CHECKPOINT))
+        what = "an operator's checkpoint" if is_checkpoint else "the next transfer"
         turn = give_up(turn, turn.operation, f"{what} goes past it")
         turn = turn.set(parked=(*turn.state.parked, turn.operation))
     turn = turn.set(operation=Operation(command, since=turn.now, author=author, body_hash=body_hash))
@@ -147,8 +148,8 @@ def may_enter(terms: Terms, state: State, kind: str) -> bool:
 def is_passable(terms: Terms, operation: Operation) -> bool:
     """Whether the next payment, of either side, may settle what became of this one (docs/adr/0026).
 
-    The node stood at the round before it and held nothing of it, so the next state co-signed takes its round: there
-    is no other evidence. A legacy node cannot be asked where it stands, and the chain tells of what goes there.
+    The node has been asked, and stands at the round before it with nothing of it in hand, so the next state co-signed
+    takes its round: there is no other evidence. A legacy node cannot be asked, and the chain tells of what goes there.
     """
     is_off_chain = isinstance(operation.command, Transfer | Checkpoint)
     return operation.stage is Stage.IN_DOUBT and is_off_chain and not terms.dialect.is_legacy

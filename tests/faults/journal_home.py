@@ -43,9 +43,14 @@ class Bridge:
 
     @classmethod
     async def start(cls, config: Path) -> "Bridge":
+        return await cls.spawn("bridge", "run", "--config", str(config))
+
+    @classmethod
+    async def spawn(cls, *words: str) -> "Bridge":
+        """`python -m WORDS`, whatever program it is that runs a bridge."""
         return cls.read(
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bridge", "run", "--config", str(config)),
+                *(sys.executable, "-m", *words),
                 cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from bridge.journal.journal import FILE
 from bridge.journal.seal import Seal
 from tests.faults import fsync
 from tests.faults.ahead import Ahead
-from tests.faults.journal_home import ROOT, Bridge
+from tests.faults.journal_home import Bridge
 from tests.faults.proxy import Crossing
 from tests.faults.wiring import Wired, wired
 from tests.system.house import Pair
@@ -53,15 +53,7 @@ class Told:
 
 
 async def slow_bridge(config: Path) -> Bridge:
-    return Bridge.read(
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.faults.slow", str(config)),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    )
+    return await Bridge.spawn("tests.faults.slow", str(config))
 
 
 async def trace(url: str, directory: Path, payments: int, channels: int = CHANNELS) -> Told:
