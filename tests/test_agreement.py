@@ -32,6 +32,7 @@ from tools.docs.page import Page
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = pages(ROOT)
 README = next(page for page in PAGES if page.path.name == "README.md" and page.path.parent == ROOT)
+CONTRACT = next(page for page in PAGES if page.path == ROOT / "docs" / "contract.md")
 FAMILIES = {event.family for event in EVENTS}
 COMMANDS_BY_WORDS = dict(cli.commands())
 
@@ -231,8 +232,8 @@ def test_every_code_is_on_its_page() -> None:
     assert sorted(rows) == sorted(Code)
 
 
-def test_commands_of_the_readme_are_those_of_the_bus() -> None:
-    table = re.search(r"\| command \| fields \| what it does \|\n\| --- .*\n((?:\|.*\n)+)", README.text)
+def test_commands_of_the_contract_are_those_of_the_bus() -> None:
+    table = re.search(r"\| command \| fields \| what it does \|\n\| --- .*\n((?:\|.*\n)+)", CONTRACT.text)
     assert table is not None
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.*?) ?\| ", table[1], re.MULTILINE))
     assert set(rows) == set(COMMANDS)
@@ -253,8 +254,8 @@ def test_events_the_pages_name_are_events() -> None:
     assert unknown == []
 
 
-def test_every_event_stands_in_the_readmes_table() -> None:
-    table = re.search(r"\| family \| names \|\n\| --- .*\n((?:\|.*\n)+)", README.text)
+def test_every_event_stands_in_the_contracts_table() -> None:
+    table = re.search(r"\| family \| names \|\n\| --- .*\n((?:\|.*\n)+)", CONTRACT.text)
     assert table is not None
     told: set[tuple[str, str]] = set()
     for row in table[1].splitlines():

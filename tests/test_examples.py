@@ -1,4 +1,4 @@
-"""The README's examples are what the code writes and reads: whoever copies one must not be misled."""
+"""The contract's examples are what the code writes and reads: whoever copies one must not be misled."""
 
 import json
 import re
@@ -18,21 +18,27 @@ from bridge.wire.envelope import Received
 from bridge.wire.incoming import read_command, read_sign_request
 from bridge.wire.verdict import assess
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README, CONTRACT = (ROOT / "README.md").read_text(), (ROOT / "docs" / "contract.md").read_text()
 TITLES = ("A command", "A sign request", "A sign reply", "A result", "An event")
 
 
 def example(title: str) -> dict[str, Any]:
     """The JSON under a heading of the bus contract."""
-    [section] = re.findall(rf"^### {title}$(.*?)^##", README, re.DOTALL | re.MULTILINE)
-    [text] = re.findall(r"^```json\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    found: dict[str, Any] = json.loads(text)
+    [section] = re.findall(rf"^## {title}$(.*?)^## ", CONTRACT, re.DOTALL | re.MULTILINE)
+    return only_json(section)
+
+
+def only_json(text: str) -> dict[str, Any]:
+    [block] = re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = json.loads(block)
     return found
 
 
 def test_the_command_is_accepted() -> None:
-    """The first thing a stranger sends is this, with names of his own."""
+    """The first thing a stranger sends is this, with names of his own. The README shows the same one."""
     body = example("A command")
+    assert only_json(README) == body
     received = Received("channels.commands", "acme-7.transfer", json.dumps(body).encode(), user_id="shop")
     channel, command = read_command(received, channels={"acme-7"}, now=datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC))
     assert (channel, command.kind, command.command_id) == ("acme-7", "transfer", "invoice-4711")
