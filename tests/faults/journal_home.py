@@ -138,7 +138,11 @@ class Home:
     async def opened(self) -> None:
         for pair in self.house.pairs:
             for name in (pair.initiator, pair.responder):
-                await self.house.event(name, "info.open")
+                try:
+                    await self.house.event(name, "info.open")
+                except TimeoutError as error:
+                    seen = [f"{e['family']}.{e['name']} {e['data']}" for e in self.house.events if e["channel"] == name]
+                    raise AssertionError(f"{name} did not open: {seen}") from error
 
     async def pay(self, amount: int, pair: Pair | None = None) -> str:
         """From initiator to responder; the command's id."""

@@ -27,10 +27,11 @@ async def run(draws: int, seed: int, lanes: int = LANES) -> int:
     broken: list[str] = []
     actions: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
+    opening = asyncio.Lock()
     async with PrivateBroker(definitions("unused", None, ())) as broker:
         shares = [draws // lanes + (place < draws % lanes) for place in range(lanes)]
         done = await asyncio.gather(
-            *(_live(broker.url(), share, seed + 1000 * place) for place, share in enumerate(shares)),
+            *(_live(broker.url(), share, seed + 1000 * place, opening) for place, share in enumerate(shares)),
             return_exceptions=True,
         )
     for one in done:
@@ -53,9 +54,9 @@ async def run(draws: int, seed: int, lanes: int = LANES) -> int:
     return 1 if broken or actions.total() < draws else 0
 
 
-async def _live(url: str, draws: int, seed: int) -> Lane:
+async def _live(url: str, draws: int, seed: int, opening: asyncio.Lock) -> Lane:
     with tempfile.TemporaryDirectory(prefix="points-") as folder:
-        return await lane(url, Path(folder), draws, seed)
+        return await lane(url, Path(folder), draws, seed, opening)
 
 
 def main(words: list[str]) -> int:

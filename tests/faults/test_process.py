@@ -39,7 +39,7 @@ async def test_no_effect_outruns_its_record(amqp_url: str, tmp_path: Path) -> No
 
 async def test_a_drawn_crossing_may_be_the_last_thing_that_happens(amqp_url: str, tmp_path: Path) -> None:
     """A kill, a lost, doubled or late frame at any crossing: the command has its true outcome all the same."""
-    done = await lane(amqp_url, tmp_path, draws=3, seed=11, is_short=True)
+    done = await lane(amqp_url, tmp_path, draws=3, seed=11, opening=asyncio.Lock(), is_short=True)
     assert done.violations == []
     assert done.actions.total() >= 3
 

@@ -171,8 +171,13 @@ def _pairs(draws: int) -> dict[str, list[Pair]]:
     return {"json-rpc": today, "legacy": late}
 
 
-async def lane(url: str, directory: Path, draws: int, seed: int, *, is_short: bool = False) -> Lane:
-    """So many draws one after the other, and the judgement. `is_short`: payments only, and nothing that waits long."""
+async def lane(
+    url: str, directory: Path, draws: int, seed: int, opening: asyncio.Lock, *, is_short: bool = False
+) -> Lane:
+    """So many draws one after the other, and the judgement. `is_short`: payments only, and nothing that waits long.
+
+    `opening` is held while the channels open: one whose other side is not there in the node's short time is lost.
+    """
     random = Random(seed)  # noqa: S311  # to repeat a draw
     trap, pairs = Trap(random, SLOW if is_short else frozenset()), _pairs(draws)
     if is_short:
@@ -187,8 +192,9 @@ async def lane(url: str, directory: Path, draws: int, seed: int, *, is_short: bo
         channel_lines=TIMERS,
         is_forked=True,
     ) as wires:
-        bridge = await (await wires.made.start()).ready()
-        await wires.made.opened()
+        async with opening:
+            bridge = await (await wires.made.start()).ready()
+            await wires.made.opened()
         made = Lane(wires, trap, random, pairs, bridge, FIRST_AMOUNT + 10_000 * seed)
         if is_short:
             made.dialects, made.flows = ("json-rpc",), ("transfer",)
