@@ -24,6 +24,8 @@ SIDE_BY_SIDE = 3
 """Most parts wait most of their time: for a start, a timer, a broker that is away."""
 MODEST = 10
 """How much nicer parts in virtual time are: no clock of theirs notices that they wait."""
+WITHOUT_SHORT = ("--ignore", "tests/faults/broker/test_trouble.py")
+"""`broker` strikes in full length what these strike for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ PARTS = (
     Part(
         "kills", ("tests.faults.kills", "--payments", "2000", "--channels", "20", "--kills", "200"), 1200, is_alone=True
     ),
-    Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "1"), 1400, is_virtual=True),
-    Part("every", ("tests.simulation.every", "--jobs", "1"), 1400, is_virtual=True),
+    Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "2"), 1400, is_virtual=True),
+    Part("every", ("tests.simulation.every", "--jobs", "2"), 1400, is_virtual=True),
     Part("points", ("tests.faults.points", "--draw", "120"), 900),
     Part("writes", ("tests.faults.writes", "--dialect", "json-rpc"), 900),
     Part("writes-late", ("tests.faults.writes", "--dialect", "legacy-late"), 1300),
@@ -50,7 +52,7 @@ PARTS = (
     Part("signers", ("tests.faults.signers",), 300),
     Part("books", ("tests.faults.books", "--payments", "1000", "--kills", "25"), 600),
     Part("nodes", ("tests.faults.nodes",), 700),
-    Part("houses", ("pytest", "-m", "fault", "tests", "-q", "-p", "no:cacheprovider"), 900),
+    Part("houses", ("pytest", "-m", "fault", "tests", "-q", "-p", "no:cacheprovider", *WITHOUT_SHORT), 900),
     Part("trace", ("tests.faults.trace", "--payments", "100"), 240),
     Part("sdk", ("tests.faults.sdk",), 500),
 )

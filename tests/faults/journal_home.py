@@ -169,6 +169,11 @@ class Home:
         assert stored is not None
         return decode(stored)
 
+    @property
+    def has_told_all(self) -> bool:
+        """Whether nothing waits for the broker."""
+        return self.execute("SELECT count(*) FROM outbox") == [(0,)]
+
     def execute(self, sql: str) -> list[Any]:
         """A statement by somebody else on the journal."""
         with closing(sqlite3.connect(self.data / FILE, timeout=30)) as connection, connection:
@@ -183,7 +188,7 @@ class Home:
     def _is_quiet(self) -> bool:
         pairs = self.house.pairs
         agreed = all(self.state(pair.initiator).round == self.state(pair.responder).round for pair in pairs)
-        return agreed and self.execute("SELECT count(*) FROM outbox") == [(0,)]
+        return agreed and self.has_told_all
 
     def applied(self) -> list[int]:
         """The amount of each payment the node has co-signed, in its order: the witness's notes, not ours."""

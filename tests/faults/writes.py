@@ -136,7 +136,7 @@ class Sweep:
     async def _attached(self, pair: Pair) -> None:
         """The channel is open on both sides and all is told, by the journal: the bridge is another process."""
         async with asyncio.timeout(OUTCOME_SECONDS):
-            while not (self._is_open(pair) and self.made.execute("SELECT count(*) FROM outbox") == [(0,)]):  # noqa: ASYNC110
+            while not (self._is_open(pair) and self.made.has_told_all):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     def _is_open(self, pair: Pair) -> bool:

@@ -166,8 +166,13 @@ class Scene:
         already = len(self.sent)
         await self.until(lambda: self._have_paid(already))
         seconds = loop.time() - repaired
-        assert seconds <= RECOVERY_SECONDS, f"{seconds:.1f} s until every channel paid again"
+        assert seconds <= RECOVERY_SECONDS, f"{seconds:.1f} s until every channel paid again\n{self._story()}"
         return round(seconds, 1)
+
+    def _story(self) -> str:
+        """The latest of log and events, for whoever has to find out what was waited for."""
+        told = (f"{e['at']} {e['channel']} {e['family']}.{e['name']} {str(e['data'])[:200]}" for e in self.home.events)
+        return "\n".join([*self.log[-120:], *sorted(set(told))[-200:]])
 
     def _have_paid(self, already: int) -> bool:
         """Whether a payment sent later than those has succeeded on every channel and from both its sides."""
