@@ -67,6 +67,17 @@ MUTANTS = (
         "tests/signing/test_guard.py::test_refusal_stands_when_the_policy_allows_it_later",
     ),
     Mutant(
+        "let the signer try a reply once",
+        "bridge/app/signer.py",
+        '        async for attempt in backoff(lambda error: log.warning("reply_not_published", '
+        'extra={"error": error})):\n'
+        "            with attempt:\n                await publisher.publish(envelope)\n",
+        "        from bridge.errors import BrokerUnavailable\n        try:\n"
+        "            await publisher.publish(envelope)\n        except BrokerUnavailable:\n"
+        '            log.warning("reply_not_published")\n            return\n',
+        "tests/signing/test_service.py::test_a_reply_the_broker_does_not_take_comes_later",
+    ),
+    Mutant(
         "swap F4 and the send: perform before the commit",
         "bridge/app/worker.py",
         "        rows = await self._journal.commit(batch)\n"

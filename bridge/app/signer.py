@@ -1,8 +1,9 @@
 """`channel-bridge signer`: a process of its own that holds keys, reads sign requests and writes replies.
 
 A request is acked once its reply is confirmed by the broker, so a crash in between brings it again; the same
-request gives the reply that was stored, and the bridge uses one. What to sign is `bridge.signing`'s business;
-this file only carries it.
+request gives the reply that was stored, and the bridge uses one. A reply the broker does not take is published
+again until it does: the request came over another connection, which may live on, and then never comes again.
+What to sign is `bridge.signing`'s business; this file only carries it.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from bridge.app.observer import Answered
 from bridge.app.settings import Http
 from bridge.app.signermonitor import SignerMonitor
 from bridge.app.signersettings import SignerConfig
+from bridge.broker.failure import backoff
 from bridge.channel.identifier import Account, ChannelName
-from bridge.errors import BodyError, BrokerUnavailable
+from bridge.errors import BodyError
 from bridge.signing.guard import Guard
 from bridge.signing.signer import Signer
 from bridge.wire.incoming import read_sign_request
@@ -81,11 +83,7 @@ class SignerService:
 
     async def _consume(self, consumer: Consumes, publisher: Publishes) -> None:
         async for delivery in consumer:
-            try:
-                await self._answer(delivery, publisher)
-            except BrokerUnavailable as error:
-                # Not acked: the request comes again with the next connection.
-                log.warning("reply_not_published", extra={"error": str(error)})
+            await self._answer(delivery, publisher)
 
     async def _answer(self, delivery: Delivery, publisher: Publishes) -> None:
         began = self._clock()
@@ -110,7 +108,9 @@ class SignerService:
         envelope = sign_reply_envelope(
             self._prefix, Account(request.account), ChannelName(request.channel), reply, at=self._clock()
         )
-        await publisher.publish(envelope)
+        async for attempt in backoff(lambda error: log.warning("reply_not_published", extra={"error": error})):
+            with attempt:
+                await publisher.publish(envelope)
         self.monitor.observer.tell(Answered(request.tag, reply.refusal is not None, self._clock() - began))
         await delivery.ack()
 
