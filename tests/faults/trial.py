@@ -113,10 +113,17 @@ class Lane:
             await house.run(pair.initiator, "checkpoint")
             word = (await house.outcome(command_id))["outcome"]
         elif self.trap.action is None:
-            with suppress(TimeoutError):  # the flow writes and sends for some moments after its outcome
+            await self._last_words()
+        return word
+
+    async def _last_words(self) -> None:
+        """The flow writes and sends for some moments after its outcome: until all is told, or the trap is sprung."""
+        is_quiet = False
+        while not (is_quiet or self.trap.happened.is_set()):
+            is_quiet = self.wires.made.has_told_all
+            with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self.trap.happened.wait()
-        return word
 
     def _said(self, command_id: str) -> str | None:
         bodies = [body for body in self.wires.made.house.results if body.get("command_id") == command_id]

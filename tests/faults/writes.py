@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,12 +30,28 @@ IDLE_SECONDS = 0.6
 LATE_SECONDS = 6.0
 """A legacy channel that says nothing for so long may be lost; that is told after 150 s, which all of them await."""
 TOLD_SECONDS = 240.0
-CLOSES = 40
-LOSSES = 20
-"""Channels of a legacy house: its FSM dies with the socket, and what is on its way to the chain dies with it."""
+CHANNELS = 8
+"""Of a house whose trials use channels up: each start of the bridge takes all of them over. A close uses one up; so
+does a loss in legacy, whose FSM dies with the socket, and with it what is on its way to the chain.
+"""
 SIDES = ("before", "after")
 AT_ONCE = 3
 PROFILES = {"json-rpc": ("json-rpc", None), "legacy-late": ("legacy", "late")}
+
+
+@dataclass
+class Judged:
+    """Some trials, with the oracle's word on them."""
+
+    kills: int = 0
+    writes: int = 0
+    """How many the longest run of the flow had."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "Judged") -> "Judged":
+        outcomes, violations = self.outcomes + other.outcomes, self.violations + other.violations
+        return Judged(self.kills + other.kills, max(self.writes, other.writes), outcomes, violations)
 
 
 @dataclass
@@ -62,6 +78,12 @@ class Sweep:
         self.made.bridges.append(bridge)
         return await bridge.ready()
 
+    async def open(self) -> None:
+        """All channels, by a bridge nobody kills yet."""
+        bridge = await self.start()
+        await self.made.opened()
+        await bridge.kill()
+
     async def flow(self, flow: str, side: str, pairs: list[Pair], number: int) -> int | None:
         """The writes of this flow from that number on: one more each time, until the bridge outlives the command.
 
@@ -77,6 +99,19 @@ class Sweep:
             bridge, number = follower, number + 1
         await bridge.kill()
         return number
+
+    async def judged(self, flow: str) -> Judged:
+        """What the oracle says, once every command was heard of."""
+        last = await self.start()
+        for command_id in self.late:
+            await self.hear(command_id, TOLD_SECONDS)
+        await asyncio.sleep(IDLE_SECONDS)
+        await last.kill()
+        evidence = gather(self.made, losers={"legacy"})
+        violations = [str(violation) for violation in judge(evidence)]
+        if self.dialect == "json-rpc":
+            violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
+        return Judged(self.kills[flow], self.writes[flow], tally(evidence), violations)
 
     async def trial(self, flow: str, pairs: list[Pair], side: str, number: int, bridge: Bridge) -> Bridge | None:
         """The bridge that followed, if it was killed in this one. A close takes a channel of its own."""
@@ -157,55 +192,28 @@ class Sweep:
                 return await house.send(pair.initiator, flow, allow_exposed=True)
 
 
-@dataclass
-class Judged:
-    """Some trials, with the oracle's word on them."""
-
-    kills: int = 0
-    writes: int = 0
-    """How many the longest run of the flow had."""
-    outcomes: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-    following: int | None = 1
-    """The number to go on with; None when the flow has no more writes."""
-
-
-async def sweep(url: str, dialect: str, flow: str, side: str) -> Judged:
-    """One flow, in as many houses as it takes."""
-    made = Judged()
-    while made.following is not None:
-        with tempfile.TemporaryDirectory(prefix="writes-") as folder:
-            one = await live(url, Path(folder), dialect, flow, side, made.following)
-        made.kills += one.kills
-        made.writes = max(made.writes, one.writes)
-        made.outcomes += one.outcomes
-        made.violations += one.violations
-        made.following = one.following
-    print(f"  {dialect} {flow} {side}: {made.kills} kills", file=sys.stderr, flush=True)
-    return made
+async def sweep(url: str, dialect: str, flow: str, side: str, room: asyncio.Semaphore) -> Judged:
+    """One flow, in as many houses as it takes. While one waits for late words the next is at work."""
+    number: int | None = 1
+    ends = []
+    async with AsyncExitStack() as houses, asyncio.TaskGroup() as group:
+        while number is not None:
+            async with room:
+                folder = houses.enter_context(tempfile.TemporaryDirectory(prefix="writes-"))
+                pairs = _pairs(dialect, flow)
+                made = await houses.enter_async_context(home(url, Path(folder), *pairs, is_forked=True))
+                trials = Sweep(made, dialect)
+                await trials.open()
+                number = await trials.flow(flow, side, pairs, number)
+            ends.append(group.create_task(trials.judged(flow)))
+    judged = sum((end.result() for end in ends), Judged())
+    print(f"  {dialect} {flow} {side}: {judged.kills} kills", file=sys.stderr, flush=True)
+    return judged
 
 
-async def live(url: str, directory: Path, dialect: str, flow: str, side: str, number: int) -> Judged:
-    """One house, from that write on, one judgement."""
-    count = CLOSES if flow == "shutdown" else 1 if dialect == "json-rpc" else LOSSES
-    name, profile = PROFILES[dialect]
-    pairs = [Pair(f"{dialect[0]}{number:02d}", name, profile) for number in range(count)]
-    async with home(url, directory, *pairs, is_forked=True) as made:
-        trials = Sweep(made, dialect)
-        bridge = await trials.start()
-        await made.opened()
-        await bridge.kill()
-        following = await trials.flow(flow, side, pairs, number)
-        last = await trials.start()
-        for command_id in trials.late:
-            await trials.hear(command_id, TOLD_SECONDS)
-        await asyncio.sleep(IDLE_SECONDS)
-        await last.kill()
-        evidence = gather(made, losers={"legacy"})
-        violations = [str(violation) for violation in judge(evidence)]
-        if dialect == "json-rpc":
-            violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
-        return Judged(trials.kills[flow], trials.writes[flow], tally(evidence), violations, following)
+def _pairs(dialect: str, flow: str) -> list[Pair]:
+    count = 1 if dialect == "json-rpc" and flow != "shutdown" else CHANNELS
+    return [Pair(f"{dialect[0]}{number:02d}", *PROFILES[dialect]) for number in range(count)]
 
 
 async def run(dialect: str, flows: tuple[str, ...]) -> int:
@@ -218,8 +226,7 @@ async def run(dialect: str, flows: tuple[str, ...]) -> int:
     async with PrivateBroker(definitions("unused", None, ())) as broker:
 
         async def one(flow: str, side: str) -> None:
-            async with room:
-                judged = await sweep(broker.url(), dialect, flow, side)
+            judged = await sweep(broker.url(), dialect, flow, side, room)
             kills[flow] += judged.kills
             counts.update(judged.outcomes)
             writes[flow] = max(writes[flow], judged.writes)

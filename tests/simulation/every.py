@@ -23,8 +23,6 @@ from tests.simulation.world import run
 FLOWS = ("transfer", "deposit", "withdraw", "message", "shutdown")
 SEED = 7
 FOLLOWED_AT = 0.9
-SILENT = frozenset({Kind.COMMIT, Kind.CONFIRM, Kind.DELIVERY})
-"""Nothing leaves the process there."""
 CHUNK = 8
 TOLD = 500
 
@@ -75,10 +73,17 @@ def cases_of(dialect: str, flow: str, role: str) -> Iterator[Case]:
     """
     points = points_of(dialect, flow, role)
     for point, following in zip_longest(points, points[1:]):
-        is_same = point.kind in SILENT and following is not None and following.process == point.process
+        is_same = following is not None and following.process == point.process and not _leaves(point)
         for action in ACTIONS[point.kind]:
             if not (action is Action.KILL_AFTER and is_same):
                 yield Case(dialect, flow, role, point.number, action)
+
+
+def _leaves(point: Point) -> bool:
+    """Whether something leaves the process there."""
+    if point.kind is Kind.FRAME:
+        return " > " in point.label
+    return point.kind in (Kind.PUBLISH, Kind.ACK)
 
 
 def try_case(case: Case) -> tuple[Case, Brief]:
