@@ -221,12 +221,16 @@ class Home:
 async def home(
     url: str, directory: Path, *pairs: Pair, signers: bool = True, is_forked: bool = False
 ) -> AsyncIterator[Home]:
-    """A running house without its bridge; every bridge started in it is gone at the end."""
+    """A running house without its bridge; every bridge started in it is gone at the end.
+
+    What arrives is not held to the contract, a tenth of the processor: the oracle judges here.
+    """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
         await node.start()
         stack.push_async_callback(node.stop)
-        house = House(url, directory, f"t{uuid.uuid4().hex[:10]}", pairs or (Pair("today"),), node)
+        prefix = f"t{uuid.uuid4().hex[:10]}"
+        house = House(url, directory, prefix, pairs or (Pair("today"),), node, is_judged=False)
         topology = plan(house.config())
         await apply(url, topology)
         stack.push_async_callback(_remove, url, topology)

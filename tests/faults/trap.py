@@ -49,6 +49,8 @@ class Trap:
     """What happened, in words; empty as long as nothing did."""
     action: Action | None = None
     happened: asyncio.Event = field(default_factory=asyncio.Event)
+    seen_at: float = 0.0
+    """When the latest crossing was, armed or not: seconds of the loop's clock."""
 
     def arm(self, bridge: Bridge, number: int) -> None:
         self.bridge, self.number, self.count = bridge, number, 0
@@ -65,6 +67,8 @@ class Trap:
         await self._see(crossing, crossing.piece.word in METHODS, AT_METHODS)
 
     async def _see(self, crossing: Crossing, counts: bool, actions: tuple[Action, ...]) -> None:
+        if counts:
+            self.seen_at = asyncio.get_running_loop().time()
         if self.is_armed and counts:
             self.count += 1
             if self.count == self.number:

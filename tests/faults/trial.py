@@ -70,11 +70,12 @@ class Lane:
         if (dialect, flow) not in self.lengths:
             self.lengths[dialect, flow] = await self.trial(dialect, flow, 0)
         for _ in range(CLOSE_TRIES if flow == "shutdown" else MOST_TRIES):
-            await self.trial(dialect, flow, self.random.randint(1, self.lengths[dialect, flow]))
+            count = await self.trial(dialect, flow, self.random.randint(1, self.lengths[dialect, flow]))
             if self.trap.action is not None:
                 self.actions[self.trap.action] += 1
                 return True
             self.actions["missed"] += 1
+            self.lengths[dialect, flow] = max(1, count)  # other channels had a part in the longer one
         return False
 
     async def trial(self, dialect: str, flow: str, number: int) -> int:
@@ -137,13 +138,16 @@ class Lane:
             self.bridge = await (await self.wires.made.start()).ready()
 
     async def _attached(self, pair: Pair) -> None:
-        """Both sides are open and all is told, by the journal: the bridge is another process.
+        """Both sides are open, by the journal: the bridge is another process. And nothing crosses a link any more.
 
-        What is still told of the flow before would count as crossings of this one.
+        What is still told of the flow before, or of other channels, would count as crossings of this one.
         """
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(OUTCOME_SECONDS):
             names = (pair.initiator, pair.responder)
-            while not (all(self.wires.made.state(name).is_ready for name in names) and self.wires.made.has_told_all):  # noqa: ASYNC110
+            while not all(self.wires.made.state(name).is_ready for name in names):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            while loop.time() < self.trap.seen_at + IDLE_SECONDS:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     async def _send(self, flow: str, pair: Pair) -> str:

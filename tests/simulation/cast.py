@@ -58,6 +58,7 @@ class Cast:
     directory: Path
     policy: Mapping[str, Any] = field(default_factory=dict)
     """What differs from a policy that allows everything."""
+    _configs: dict[str, Config] = field(default_factory=dict)
 
     def channel(self, role: str) -> str:
         return f"c-{role}"
@@ -75,7 +76,12 @@ class Cast:
         return (named,) if named else ROLES
 
     def config(self, process: str) -> Config:
-        """Of `bridge`, which serves both roles, or of `bridge-<role>`."""
+        """Of `bridge`, which serves both roles, or of `bridge-<role>`. Made once: nobody changes it."""
+        if process not in self._configs:
+            self._configs[process] = self._write(process)
+        return self._configs[process]
+
+    def _write(self, process: str) -> Config:
         url = f"ws://127.0.0.1:{NODE_PORT}/channel"
         return Config(
             data_dir=self.directory / process,
