@@ -29,6 +29,8 @@ SLOW = frozenset({Action.SWALLOW})
 OUTCOME_SECONDS = 150.0
 LOST_SECONDS = 240.0
 """What a legacy channel lost with its socket is told as a doubt after 150 s, and five tries to come back."""
+ATTACH_SECONDS = 60.0
+"""Both sides of a legacy channel have to try at the same time."""
 IDLE_SECONDS = 0.3
 MOST_TRIES, CLOSE_TRIES = 12, 3
 """Each close uses up a channel."""
@@ -80,9 +82,7 @@ class Lane:
 
     async def trial(self, dialect: str, flow: str, number: int) -> int:
         """How many crossings there were. A close takes a channel of its own."""
-        pairs = self.pairs[dialect]
-        pair = pairs.pop() if flow == "shutdown" else pairs[0]
-        await self._attached(pair)
+        pair = await self._pair(dialect, flow)
         self.trap.arm(self.bridge, number)
         command_id = await self._send(flow, pair)
         try:
@@ -95,6 +95,21 @@ class Lane:
         self.trap.disarm()
         await self._start_again()
         return self.trap.count
+
+    async def _pair(self, dialect: str, flow: str) -> Pair:
+        """One that is open. A legacy one may be lost although its command has succeeded: the other side's FSM died too
+        early to see it, and the node takes no state but its own.
+        """
+        while True:
+            pair = self.pairs[dialect].pop() if flow == "shutdown" else self.pairs[dialect][0]
+            try:
+                await self._attached(pair, OUTCOME_SECONDS if dialect == "json-rpc" else ATTACH_SECONDS)
+            except TimeoutError:
+                if dialect == "json-rpc":
+                    raise
+                self._set_aside(pair, dialect)
+            else:
+                return pair
 
     def _set_aside(self, pair: Pair, dialect: str) -> None:
         """What may never be settled serves no further trial. Legacy: the node may know a state only it has seen."""
@@ -137,18 +152,18 @@ class Lane:
             await self.bridge.kill()
             self.bridge = await (await self.wires.made.start()).ready()
 
-    async def _attached(self, pair: Pair) -> None:
+    async def _attached(self, pair: Pair, seconds: float) -> None:
         """Both sides are open, by the journal: the bridge is another process. And nothing crosses a link any more.
 
         What is still told of the flow before, or of other channels, would count as crossings of this one.
         """
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(OUTCOME_SECONDS):
-            names = (pair.initiator, pair.responder)
-            while not all(self.wires.made.state(name).is_ready for name in names):  # noqa: ASYNC110
+        async with asyncio.timeout(seconds):
+            while loop.time() < self.trap.seen_at + IDLE_SECONDS or not self._is_open(pair):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-            while loop.time() < self.trap.seen_at + IDLE_SECONDS:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+
+    def _is_open(self, pair: Pair) -> bool:
+        return all(self.wires.made.state(name).is_ready for name in (pair.initiator, pair.responder))
 
     async def _send(self, flow: str, pair: Pair) -> str:
         self.amount += 1
