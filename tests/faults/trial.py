@@ -31,7 +31,7 @@ LOST_SECONDS = 240.0
 """What a legacy channel lost with its socket is told as a doubt after 150 s, and five tries to come back."""
 ATTACH_SECONDS = 60.0
 """Both sides of a legacy channel have to try at the same time."""
-IDLE_SECONDS = 0.3
+IDLE_SECONDS, STILL_SECONDS = 0.3, 3.0
 MOST_TRIES, CLOSE_TRIES = 12, 3
 """Each close uses up a channel."""
 TIMERS = (
@@ -153,14 +153,25 @@ class Lane:
             self.bridge = await (await self.wires.made.start()).ready()
 
     async def _attached(self, pair: Pair, seconds: float) -> None:
-        """Both sides are open, by the journal: the bridge is another process. And nothing crosses a link any more.
+        """Both sides are open, by the journal: the bridge is another process. And the links have become still.
 
-        What is still told of the flow before, or of other channels, would count as crossings of this one.
+        What is still told of the flow before, or of other channels, would count as crossings of this one. Legacy
+        channels that are lost try to come back for ever, so stillness is not waited for long.
         """
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds):
-            while loop.time() < self.trap.seen_at + IDLE_SECONDS or not self._is_open(pair):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+            while True:
+                while not self._is_open(pair):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STILL_SECONDS):
+                        await self._still()
+                if self._is_open(pair):
+                    return
+
+    async def _still(self) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() < self.trap.seen_at + IDLE_SECONDS:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
     def _is_open(self, pair: Pair) -> bool:
         return all(self.wires.made.state(name).is_ready for name in (pair.initiator, pair.responder))
