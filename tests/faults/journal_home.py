@@ -169,6 +169,10 @@ class Home:
         assert stored is not None
         return decode(stored)
 
+    def is_open(self, pair: Pair) -> bool:
+        """Both sides, by the journal."""
+        return all(self.state(name).is_ready for name in (pair.initiator, pair.responder))
+
     @property
     def has_told_all(self) -> bool:
         """Whether nothing waits for the broker."""

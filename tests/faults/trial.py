@@ -160,21 +160,18 @@ class Lane:
         """
         async with asyncio.timeout(seconds):
             while True:
-                while not self._is_open(pair):  # noqa: ASYNC110
+                while not self.wires.made.is_open(pair):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(STILL_SECONDS):
                         await self._still()
-                if self._is_open(pair):
+                if self.wires.made.is_open(pair):
                     return
 
     async def _still(self) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() < self.trap.seen_at + IDLE_SECONDS:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-
-    def _is_open(self, pair: Pair) -> bool:
-        return all(self.wires.made.state(name).is_ready for name in (pair.initiator, pair.responder))
 
     async def _send(self, flow: str, pair: Pair) -> str:
         self.amount += 1

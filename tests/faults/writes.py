@@ -190,11 +190,8 @@ class Sweep:
     async def _attached(self, pair: Pair) -> None:
         """The channel is open on both sides and all is told, by the journal: the bridge is another process."""
         async with asyncio.timeout(OUTCOME_SECONDS):
-            while not (self._is_open(pair) and self.made.has_told_all):  # noqa: ASYNC110
+            while not (self.made.is_open(pair) and self.made.has_told_all):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-
-    def _is_open(self, pair: Pair) -> bool:
-        return all(self.made.state(name).is_ready for name in (pair.initiator, pair.responder))
 
     async def _send(self, flow: str, pair: Pair) -> str:
         self.amount += 1
