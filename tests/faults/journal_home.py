@@ -141,8 +141,7 @@ class Home:
                 try:
                     await self.house.event(name, "info.open")
                 except TimeoutError as error:
-                    seen = [f"{e['family']}.{e['name']} {e['data']}" for e in self.house.events if e["channel"] == name]
-                    raise AssertionError(f"{name} did not open: {seen}") from error
+                    raise AssertionError(f"{name} did not open:\n{self.house.story(name)}") from error
 
     async def pay(self, amount: int, pair: Pair | None = None) -> str:
         """From initiator to responder; the command's id."""
@@ -154,14 +153,10 @@ class Home:
         try:
             outcome = await self.house.outcome(command_id)
         except TimeoutError as error:
-            raise AssertionError(f"no outcome of {command_id}:\n{self.bridges[-1].log}\n{self._story()}") from error
+            raise AssertionError(
+                f"no outcome of {command_id}:\n{self.bridges[-1].log}\n{self.house.story()}"
+            ) from error
         assert outcome["outcome"] == "succeeded", outcome
-
-    def _story(self) -> str:
-        """The latest events, for whoever has to find out why a payment stands still."""
-        return "\n".join(
-            f"{e['channel']} {e['seq']} {e['family']}.{e['name']} {e['data']}" for e in self.house.events[-30:]
-        )
 
     def state(self, channel: str) -> State:
         """As the journal has it, whether a bridge runs or not."""
@@ -227,14 +222,14 @@ async def home(
 ) -> AsyncIterator[Home]:
     """A running house without its bridge; every bridge started in it is gone at the end.
 
-    What arrives is not held to the contract, a tenth of the processor: the oracle judges here.
+    What arrives is held to the contract, but not where bridges are forked: a tenth of the processor of long runs.
     """
     async with AsyncExitStack() as stack:
         node = SimulatedNode(network_id=NETWORK)
         await node.start()
         stack.push_async_callback(node.stop)
         prefix = f"t{uuid.uuid4().hex[:10]}"
-        house = House(url, directory, prefix, pairs or (Pair("today"),), node, is_judged=False)
+        house = House(url, directory, prefix, pairs or (Pair("today"),), node, is_judged=not is_forked)
         topology = plan(house.config())
         await apply(url, topology)
         stack.push_async_callback(_remove, url, topology)
@@ -246,6 +241,7 @@ async def home(
         made.config.chmod(0o600)
         stack.push_async_callback(_kill_all, made)
         yield made
+        assert house.complaints == [], "what was published is not as the contract says"
 
 
 async def _kill_all(made: Home) -> None:

@@ -20,7 +20,7 @@ from bridge.channel.identifier import ChannelName
 from bridge.sim.fault import Flood, Freeze, Garbage, Huge, Kill, Start, Stop, Thaw
 from bridge.sim.nemesis import carry_out
 from tests.faults.proxy import Proxy
-from tests.faults.record import gather, story
+from tests.faults.record import gather
 from tests.faults.split import Direction
 from tests.faults.wiring import Wired, wired
 from tests.oracle.judgement import doubtful, judge, tally
@@ -172,7 +172,7 @@ async def endure(url: str, directory: Path, troubles: tuple[Strike, ...]) -> tup
             payers.drop()
             violations.append("a payment has no outcome")
             for pair in pairs:
-                print(story(wires.made.house, pair), file=sys.stderr)
+                print(wires.made.house.story(pair.initiator, pair.responder), file=sys.stderr)
         if not violations:
             await wires.made.quiet()
             violations += await _kill(wires)

@@ -44,14 +44,6 @@ def gather(home: Home, *, losers: Collection[str] = ()) -> Evidence:
     )
 
 
-def story(house: House, pair: HousePair) -> str:
-    """The latest events of that channel, for whoever has to find out why a command stands still."""
-    events = [event for event in house.events if event["channel"] in (pair.initiator, pair.responder)]
-    return "\n".join(
-        f"    {e['at']} {e['channel']} {e['family']}.{e['name']} {str(e['data'])[:300]}" for e in events[-60:]
-    )
-
-
 def _arrived(received: list[Received]) -> list[Arrived]:
     return [Arrived(one.routing_key, one.body, one.headers) for one in received]
 

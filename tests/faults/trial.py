@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from tests.faults.journal_home import Bridge
-from tests.faults.record import gather, story
+from tests.faults.record import gather
 from tests.faults.trap import KILLS, Action, Trap
 from tests.faults.wiring import Wired, wired
 from tests.oracle.judgement import doubtful, judge, tally
@@ -91,7 +91,7 @@ class Lane:
         except TimeoutError:
             self.violations.append(f"{dialect} {flow}, {self.trap.sprung}: no outcome")
             self._set_aside(pair, dialect)
-            print(story(self.wires.made.house, pair), file=sys.stderr, flush=True)
+            print(self.wires.made.house.story(pair.initiator, pair.responder), file=sys.stderr, flush=True)
         self.trap.disarm()
         await self._start_again()
         return self.trap.count

@@ -18,7 +18,7 @@ from bridge.broker.permission import definitions
 from bridge.broker.private import PrivateBroker
 from tests.faults import forked, killed
 from tests.faults.journal_home import Bridge, Home, home
-from tests.faults.record import gather, story
+from tests.faults.record import gather
 from tests.oracle.judgement import doubtful, judge, tally
 from tests.system.house import Pair
 
@@ -157,7 +157,7 @@ class Sweep:
                 pairs.remove(pair)
         except TimeoutError:
             print(f"{flow}: killed {side} write {number}: no outcome", file=sys.stderr)
-            print(story(self.made.house, pair), file=sys.stderr, flush=True)
+            print(self.made.house.story(pair.initiator, pair.responder), file=sys.stderr, flush=True)
             raise
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)

@@ -48,6 +48,8 @@ EXCHANGES = {"events": "events", "results": "results", "letters": "dead-letters"
 """What the client reads, by the exchange it comes through."""
 SECONDS = 60.0
 """Bound of every wait: a test that needs longer has failed."""
+STORY = 60
+"""Events that are shown of one that did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,13 @@ class House:
             and f"{event['family']}.{event['name']}" == name
             and all(event["data"].get(key) == value for key, value in data.items())
         ]
+
+    def story(self, *channels: str) -> str:
+        """The latest events of these channels, or of all, for whoever has to find out why one stands still."""
+        events = [event for event in self.events if not channels or event["channel"] in channels]
+        return "\n".join(
+            f"    {e['at']} {e['channel']} {e['family']}.{e['name']} {str(e['data'])[:300]}" for e in events[-STORY:]
+        )
 
     async def until(self, look: Callable[[], T | None], seconds: float = SECONDS) -> T:
         """Wait until there is something to see."""

@@ -170,9 +170,8 @@ class Scene:
         return round(seconds, 1)
 
     def _story(self) -> str:
-        """The latest of log and events, for whoever has to find out what was waited for."""
-        told = (f"{e['at']} {e['channel']} {e['family']}.{e['name']} {str(e['data'])[:200]}" for e in self.home.events)
-        return "\n".join([*self.log[-120:], *sorted(set(told))[-200:]])
+        """The latest of the bridge's log and of the events."""
+        return "\n".join([*self.log[-60:], self.home.story()])
 
     def _have_paid(self, already: int) -> bool:
         """Whether a payment sent later than those has succeeded on every channel and from both its sides."""
