@@ -89,12 +89,12 @@ MUTANTS = (
     Mutant(
         "resend a signed reply after a reconnect",
         "bridge/channel/settlement.py",
-        "    if half is not None and operation.transaction is not None and half.hash == operation.transaction.hash:\n",
-        "    if operation.transaction is not None:\n"
+        "    half, signed = found.half_signed, operation.transaction\n",
+        "    half, signed = found.half_signed, operation.transaction\n"
+        "    if signed is not None:\n"
         "        from bridge.channel.request import SendSignature\n"
-        "        signed = operation.transaction.text\n"
-        "        turn = turn.tell(lambda r: SendSignature(r, OWN_TAGS[type(operation.command)], signed))\n"
-        "    if half is not None and operation.transaction is not None and half.hash == operation.transaction.hash:\n",
+        "        again = signed.text\n"
+        "        turn = turn.tell(lambda r: SendSignature(r, OWN_TAGS[type(operation.command)], again))\n",
         "tests/channel/test_attach.py::test_a_signed_reply_is_not_sent_again_after_a_reconnect",
     ),
     Mutant(
@@ -228,9 +228,79 @@ MUTANTS = (
     Mutant(
         "go past what may be on its way to the chain",
         "bridge/channel/operation.py",
-        "    return operation.stage is Stage.IN_DOUBT and is_off_chain and not terms.dialect.is_legacy\n",
-        "    return operation.stage is Stage.IN_DOUBT and not terms.dialect.is_legacy\n",
+        "    can_pass = is_off_chain and not operation.is_half_signed and not terms.dialect.is_legacy\n",
+        "    can_pass = not operation.is_half_signed and not terms.dialect.is_legacy\n",
         "tests/channel/test_recovery.py::test_other_doubts_wait_for_their_own_evidence",
+    ),
+    Mutant(
+        "go past what the node holds half-signed",
+        "bridge/channel/operation.py",
+        "    can_pass = is_off_chain and not operation.is_half_signed and not terms.dialect.is_legacy\n",
+        "    can_pass = is_off_chain and not terms.dialect.is_legacy\n",
+        "tests/channel/test_one_truth.py::test_nothing_goes_past_what_the_node_holds_half_signed",
+    ),
+    Mutant(
+        "go past a doubt before the node was asked",
+        "bridge/channel/operation.py",
+        "        return is_passable(terms, operation) and not state.split_round and _is_asked(state)\n",
+        "        return is_passable(terms, operation) and not state.split_round\n",
+        "tests/channel/test_one_truth.py::test_nothing_goes_past_a_doubt_before_the_node_was_asked",
+    ),
+    Mutant(
+        "go on where the peer stands a round above",
+        "bridge/channel/loss.py",
+        "    turn = turn.set(split_round=conflicted.round)\n",
+        "",
+        "tests/channel/test_one_truth.py::test_the_line_waits_where_the_peer_stands_a_round_above",
+    ),
+    Mutant(
+        "count one co-signed state for two commands",
+        "bridge/channel/attempt.py",
+        "    if is_owner:\n        return succeed(give_way",
+        "    if any(held.hash == transaction.hash for held in operation.handed_over):\n        return succeed(give_way",
+        "tests/channel/test_one_truth.py::test_two_payments_of_one_amount_are_not_both_succeeded_by_one_state",
+    ),
+    Mutant(
+        "count one co-signed state for a command and a proposal",
+        "bridge/channel/proposal.py",
+        "    if settling.tag.is_opening or is_owned:\n",
+        "    if settling.tag.is_opening:\n",
+        "tests/channel/test_one_truth.py::test_a_payment_of_the_peers_with_the_bytes_of_ours_moves_once",
+    ),
+    Mutant(
+        "take what an operator vouched for as a stranger's",
+        "bridge/channel/resolution.py",
+        "        return succeed(_vouch(turn), data=data)\n",
+        "        return succeed(turn, data=data)\n",
+        "tests/channel/test_one_truth.py::test_a_state_an_operator_vouched_for_is_no_strangers",
+    ),
+    Mutant(
+        "take a close by one side for one by both",
+        "bridge/channel/ending.py",
+        "    if final is not None and final.kind is Kind.SETTLE:\n",
+        "    if False:\n",
+        "tests/channel/test_one_truth.py::test_a_solo_close_with_the_doubtful_state_has_applied_it",
+    ),
+    Mutant(
+        "call void what was signed for the chain",
+        "bridge/channel/settlement.py",
+        "    if purpose is not Purpose.RECHECK and not _may_be_mined(turn, purpose):\n",
+        "    if purpose is not Purpose.RECHECK:\n",
+        "tests/channel/test_one_truth.py::test_what_we_signed_for_the_chain_is_outstanding_over_a_gap",
+    ),
+    Mutant(
+        "believe a memory that is cut off",
+        "bridge/channel/settlement.py",
+        "    if not missed or TIMEOUT_CODE in missed or not is_whole:\n",
+        "    if not missed or TIMEOUT_CODE in missed:\n",
+        "tests/channel/test_one_truth.py::test_a_memory_that_is_cut_off_proves_nothing",
+    ),
+    Mutant(
+        "count a proposal's time from when it is its turn",
+        "bridge/channel/signature.py",
+        "    began = turn.now if requested.arrived_at is None else min(turn.now, requested.arrived_at)\n",
+        "    began = turn.now\n",
+        "tests/channel/test_one_truth.py::test_a_proposal_is_due_from_when_its_frame_came",
     ),
     Mutant(
         "settle one doubt of several",

@@ -63,7 +63,7 @@ MEANINGS: Mapping[Code, str] = {
     Code.INVARIANT_VIOLATION: "A bug in the bridge: the channel is halted.",
     Code.EXPOSURE_CLEARED: "A later round was co-signed: the failed transaction can no longer be used.",
     Code.ABANDONED_STATE_USED: "A transaction that was refused or met a conflict was co-signed after all.",
-    Code.OUTCOME_CORRECTED: "A command told as failed has happened after all: the books must count it.",
+    Code.OUTCOME_CORRECTED: "A failed command has happened after all, or one an operator called succeeded has not.",
     Code.BOOKS_DISAGREE: "The node's balances are not the booked ones: the books were adjusted and say by how much.",
     Code.OWNER_CONFLICT: "Another process owns the data directory.",
     Code.JOURNAL_UNAVAILABLE: "The journal cannot be written; the process stops and sends nothing further.",

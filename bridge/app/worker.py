@@ -34,6 +34,7 @@ from bridge.channel.input import (
     QueryDue,
     ResolveDue,
     SignReplied,
+    SignRequested,
     TakenOver,
     Ticked,
     Unhandled,
@@ -291,6 +292,8 @@ class Worker:
         match item:
             case Text(text, arrived_at):
                 decoded = self._decode(text)
+                if isinstance(decoded, SignRequested):
+                    decoded = replace(decoded, arrived_at=arrived_at)
                 if not isinstance(decoded, Unhandled) or self._sieve.passes(self._clock()):
                     await self._decide(decoded, arrived_at=arrived_at)
             case Replied():

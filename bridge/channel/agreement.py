@@ -9,7 +9,7 @@ from bridge.channel.abandonment import forget_below
 from bridge.channel.attempt import apply_moves, cosigned, shift, void
 from bridge.channel.check import moves
 from bridge.channel.effect import Abandon, KeepState
-from bridge.channel.exposure import clear_by_state, tell_used
+from bridge.channel.exposure import clear_by_state, clear_vouched, tell_used
 from bridge.channel.loss import lose
 from bridge.channel.proposal import FAMILIES, find_signed, settle
 from bridge.channel.request import AskBalances
@@ -64,8 +64,17 @@ def roll_back(turn: Turn, agreed: Transaction) -> Turn:
 def _is_explained(turn: Turn, transaction: Transaction) -> bool:
     """Our FSM cannot sign without us: a new state is one whose signature we forwarded, or one we abandoned."""
     ours = {held.hash for operation in turn.state.operations for held in operation.handed_over}
-    abandoned = {exposure.hash for exposure in turn.state.exposures}
-    return transaction.hash in ours | abandoned or find_signed(turn.state, transaction.hash) is not None
+    told = {exposure.hash for exposure in (*turn.state.exposures, *turn.state.vouched)}
+    return transaction.hash in ours | told or find_signed(turn.state, transaction.hash) is not None
+
+
+def _find_owner(turn: Turn, transaction: Transaction) -> Operation | None:
+    """The one command whose state this is: the same balances at the same round are the same bytes, whoever asked.
+
+    The first that handed it over. The amount moved once, so what another command or proposal wanted has not happened.
+    """
+    in_order = (*turn.state.parked, *(() if turn.operation is None else (turn.operation,)))
+    return next((o for o in in_order if any(held.hash == transaction.hash for held in o.handed_over)), None)
 
 
 def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
@@ -81,20 +90,24 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         channel_id=turn.state.channel_id or transaction.channel_id,
         pause=0.0,
         pause_until=0.0,
+        split_round=0,
         cosigned_at=turn.now,
     ).do(KeepState(transaction))
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)
+    owner = _find_owner(turn, transaction)
+    is_vouched = any(exposure.hash == transaction.hash for exposure in turn.state.vouched)
     turn = _set_first_balances(turn, transaction)
-    turn = _move_balances(turn, transaction, raw)
-    turn = _settle_parked(turn, transaction)
-    if turn.operation is not None:
-        turn = cosigned(turn, turn.operation, transaction)
-    return clear_by_state(settle(turn, transaction), transaction)
+    turn = _move_balances(turn, owner, transaction, raw)
+    turn = _settle_operations(turn, None if is_vouched else owner, transaction)
+    turn = settle(turn, transaction, is_owned=is_vouched or owner is not None)
+    return clear_vouched(clear_by_state(turn, transaction), transaction)
 
 
-def _move_balances(turn: Turn, transaction: Transaction, raw: str) -> Turn:
+def _move_balances(turn: Turn, owner: Operation | None, transaction: Transaction, raw: str) -> Turn:
     """Ours moves what its command says; one that was told as failed moves it too, and the books must know."""
-    owner = next((o for o in turn.state.operations if any(h.hash == transaction.hash for h in o.handed_over)), None)
+    vouched = next((exposure for exposure in turn.state.vouched if exposure.hash == transaction.hash), None)
+    if vouched is not None:
+        return shift(turn, vouched.moved) if vouched.moved is not None else _ask_balances(turn)
     if owner is not None:
         return apply_moves(turn, owner, transaction)
     if any(exposure.hash == transaction.hash for exposure in turn.state.exposures):
@@ -102,14 +115,16 @@ def _move_balances(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     return turn
 
 
-def _settle_parked(turn: Turn, transaction: Transaction) -> Turn:
-    """What was in doubt when another command went past it: this state is the evidence."""
+def _settle_operations(turn: Turn, owner: Operation | None, transaction: Transaction) -> Turn:
+    """Also what was in doubt when another command went past it: this state is the evidence."""
     running, parked = turn.operation, turn.state.parked
     left: list[Operation] = []
     for operation in parked:
-        turn = cosigned(turn.set(operation=operation, parked=()), operation, transaction)
+        turn = turn.set(operation=operation, parked=())
+        turn = cosigned(turn, operation, transaction, is_owner=operation is owner)
         left += [] if turn.operation is None else [turn.operation]
-    return turn.set(parked=tuple(left), operation=running)
+    turn = turn.set(parked=tuple(left), operation=running)
+    return turn if running is None else cosigned(turn, running, transaction, is_owner=running is owner)
 
 
 def _withdraw_outdated(turn: Turn) -> Turn:
@@ -131,6 +146,10 @@ def _see_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
     turn = tell_used(turn, transaction, raw)
     if turn.terms.dialect is Dialect.LEGACY_SEED and used.moved is not None:
         return shift(turn, used.moved)
+    return _ask_balances(turn)
+
+
+def _ask_balances(turn: Turn) -> Turn:
     turn = turn.set(initiator_balance=None, responder_balance=None)  # asked for at once, where the node can say
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return turn

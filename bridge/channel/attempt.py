@@ -82,7 +82,7 @@ def request_signature(turn: Turn, requested: SignRequested) -> Turn:
     if mismatch is not None:
         return _refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
     turn = turn.set_operation(stage=Stage.AWAITING_SIGN, since=turn.now, transaction=requested.transaction)
-    return open_request(turn, requested.tag, requested.transaction, requested.updates, "command")
+    return open_request(turn, requested, "command")
 
 
 def _is_awaited(operation: Operation, tag: Tag) -> bool:
@@ -155,6 +155,7 @@ def void(turn: Turn, operation: Operation, evidence: str = "", *, is_exposed: bo
         not_before=turn.state.pause_until,
         request_id=None,
         recheck_at=None,
+        is_half_signed=False,
         transaction=None,
         signed_before=operation.handed_over if is_exposed else operation.signed_before,
     )
@@ -217,6 +218,8 @@ def conflict(turn: Turn, operation: Operation, conflicted: Conflicted) -> Turn:
     """The node says the operation is void. What that means depends on whether a signature of ours is out."""
     if operation.stage is Stage.IN_DOUBT and _is_refusal(operation, conflicted):
         return retry_or_fail(turn, operation, conflicted)
+    if operation.is_half_signed:
+        return turn.set_operation(is_half_signed=False)  # whatever became of it, the node has let go of it
     if operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT) or isinstance(operation.command, Message):
         return turn  # what is in doubt is settled by a state, never by somebody's word about another operation
     if operation.stage in NO_SIGNATURE:
@@ -255,9 +258,9 @@ def retry_or_fail(turn: Turn, operation: Operation, conflicted: Conflicted, *, w
     return fail(turn, Code.PEER_REFUSED, f"the peer refused ({conflicted.message})", data=data)
 
 
-def cosigned(turn: Turn, operation: Operation, transaction: Transaction) -> Turn:
-    """A new co-signed state while our operation is out: is it ours?"""
-    if any(held.hash == transaction.hash for held in operation.handed_over):
+def cosigned(turn: Turn, operation: Operation, transaction: Transaction, *, is_owner: bool) -> Turn:
+    """A new co-signed state while our operation is out. `is_owner`: it is this operation's."""
+    if is_owner:
         return succeed(give_way(turn, operation), hash_=transaction.hash)
     if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
         return turn
@@ -310,7 +313,8 @@ def probe(turn: Turn, tag: Tag) -> Turn:
 def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
     """The probe's answer for our own operation."""
     earlier = turn.state.suspended
-    if operation.stage in NO_SIGNATURE and earlier is not None and turn.now >= earlier.deadline:
+    is_own = earlier is not None and earlier.cause == "command"
+    if operation.stage in NO_SIGNATURE and is_own and earlier is not None and turn.now >= earlier.deadline:
         return fail(turn, Code.SIGN_TIMEOUT, "no signer answered before the deadline")
     if operation.stage in NO_SIGNATURE and operation.attempt >= MOST_TRIGGERS:
         turn = close_request(turn, "withdrawn", reason="the attempt was voided")

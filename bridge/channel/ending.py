@@ -1,17 +1,21 @@
-"""The end of a channel's life: the mutual close is confirmed, by the node or by the chain itself.
+"""The end of a channel's life: the close is confirmed, by the node or by the chain itself.
 
 A node forgets a channel that is closed. A bridge that was away at that moment finds nobody to ask but the chain.
+A mutual close pays out what both agreed on, so what was in doubt before it has not happened. One party alone may
+close with any state it holds co-signed: then what was paid out tells which state that was.
 """
 
 from bridge.channel import proposal
-from bridge.channel.command import Shutdown
+from bridge.channel.agreement import adopt
+from bridge.channel.check import own_moves
+from bridge.channel.command import Message, Shutdown
 from bridge.channel.effect import Rest
 from bridge.channel.input import CloseSeen
-from bridge.channel.operation import fail, succeed
+from bridge.channel.operation import doubt, end_unknown, fail, succeed
 from bridge.channel.request import Tag
 from bridge.channel.signature import close_request
 from bridge.channel.state import Operation, Phase, Stage, State
-from bridge.channel.transaction import Transaction
+from bridge.channel.transaction import Kind, Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
@@ -37,22 +41,74 @@ def close_seen(turn: Turn, seen: CloseSeen) -> Turn:
     if pending is None or pending.hash != seen.hash:
         return turn
     turn = turn.publish("info", "closed_on_chain", tx_hash=seen.hash)
-    return close(turn).do(Rest())
+    return close(turn.set(mined_close=turn.state.mined_close or pending)).do(Rest())
 
 
 def close(turn: Turn) -> Turn:
     """Confirmed on chain: the channel's life ends, and so does whatever waited for it."""
+    pending = pending_close(turn.state)
     turn = close_request(turn.set(phase=Phase.CLOSED), "withdrawn", reason="the channel is closed")
-    acknowledged = (*turn.state.given, *(() if turn.state.settling is None else (turn.state.settling,)))
-    for settling in acknowledged:
-        if settling.tag is Tag.SHUTDOWN_ACK:
-            turn = proposal.settle(turn, settling.transaction)
-            break
+    final = turn.state.mined_close or pending  # reports may be lost: then it is the close we signed
+    if final is not None and final.kind is Kind.SETTLE:
+        turn = _settle_solo(turn, final)
+    elif final is not None:
+        turn = _settle_mutual(turn, final)
     turn = turn.set(settling=None)
     operation = turn.operation
-    if operation is None or operation.stage is Stage.JOURNALED:
+    if operation is None or operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT):
         return turn
-    if _is_signed_close(operation):
-        return succeed(turn)
-    signed = operation.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT)
-    return fail(turn, Code.NOT_APPLIED if signed else Code.CHANNEL_CLOSED, "the channel was closed without it")
+    if operation.stage is Stage.SIGNED_SENT:
+        return doubt(turn, Code.AWAITING_CHAIN, "the channel was closed, and nothing says with which state")
+    if isinstance(operation.command, Message):
+        return end_unknown(turn, "the channel was closed before the node said whether it took the message")
+    return fail(turn, Code.CHANNEL_CLOSED, "the channel was closed without it")
+
+
+def _settle_mutual(turn: Turn, final: Transaction) -> Turn:
+    """What both agreed on was paid out: of all that was signed before only this close has happened."""
+    acknowledged = (*turn.state.given, *(() if turn.state.settling is None else (turn.state.settling,)))
+    for settling in acknowledged:
+        if settling.tag is Tag.SHUTDOWN_ACK and settling.transaction.hash == final.hash:
+            turn = proposal.settle(turn, settling.transaction)
+            break
+    return _end_all(turn, final)
+
+
+def _settle_solo(turn: Turn, final: Transaction) -> Turn:
+    """One party closed alone, and what was paid out is what the state it used had in it (observed)."""
+    state = turn.state
+    held = (state.initiator_balance, state.responder_balance)
+    paid = (final.initiator_amount, final.responder_amount)
+    if None in held or None in paid:
+        return turn
+    if paid == held:
+        return _end_all(turn, final)
+    used = next((one for one in _candidates(turn) if _after(turn, *one) == paid), None)
+    return turn if used is None else _end_all(adopt(turn, used[1]), final)
+
+
+def _candidates(turn: Turn) -> list[tuple[Operation, Transaction]]:
+    """What was signed and may have been the state that was used, the earliest first."""
+    in_order = (*turn.state.parked, *(() if turn.operation is None else (turn.operation,)))
+    return [(operation, held) for operation in in_order for held in operation.handed_over if held.round is not None]
+
+
+def _after(turn: Turn, operation: Operation, held: Transaction) -> tuple[int, int] | None:
+    moved, state = own_moves(turn.terms, operation.command, held), turn.state
+    if moved is None or state.initiator_balance is None or state.responder_balance is None or moved == (0, 0):
+        return None
+    return state.initiator_balance + moved[0], state.responder_balance + moved[1]
+
+
+def _end_all(turn: Turn, final: Transaction) -> Turn:
+    """Every operation beyond the line, now that it is known which state was paid out."""
+    for operation in turn.state.operations:
+        if operation.stage not in (Stage.SIGNED_SENT, Stage.IN_DOUBT):
+            continue
+        running, others = turn.operation, tuple(one for one in turn.state.parked if one is not operation)
+        turn = turn.set(operation=operation, parked=others)
+        signed = operation.transaction
+        is_final = signed is not None and signed.hash == final.hash
+        turn = succeed(turn) if is_final else fail(turn, Code.NOT_APPLIED, "the channel was closed without it")
+        turn = turn.set(operation=None if running is operation else running)
+    return turn

@@ -16,7 +16,7 @@ from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 ON_CHAIN = (Deposit, Withdraw, Shutdown)
-MINED = "channel_changed"
+MINED = ("channel_changed", "channel_closed")
 """`info` of an on_chain_tx that is in a block; the others are only on their way (observed)."""
 
 
@@ -50,6 +50,22 @@ def clear_by_state(turn: Turn, transaction: Transaction) -> Turn:
     )
 
 
+def clear_vouched(turn: Turn, transaction: Transaction) -> Turn:
+    """An operator's word that a command has succeeded, against the state that was co-signed at its round."""
+    round_ = transaction.round or 0
+    for vouched in turn.state.vouched:
+        if vouched.round == round_ and vouched.hash != transaction.hash:
+            turn = turn.publish(
+                "command",
+                Code.OUTCOME_CORRECTED.value,
+                command_id=vouched.command_id,
+                outcome="failed",
+                round=round_,
+                tx_hash=transaction.hash,
+            )
+    return turn.set(vouched=tuple(v for v in turn.state.vouched if (v.round or 0) > round_))
+
+
 def clear_by_chain(turn: Turn, seen: ChainSeen) -> Turn:
     """A used nonce counts for one transaction only; a ttl is the last block that may hold it."""
     return _clear(
@@ -66,7 +82,7 @@ def _is_past(exposure: Exposure, height: int) -> bool:
 def see_mined(turn: Turn, report: ChainReported) -> Turn:
     """A transaction in a block: it may be the abandoned one, or one that used its nonce."""
     mined = report.transaction
-    if report.info != MINED:
+    if report.info not in MINED:
         return turn
     used = next((e for e in turn.state.exposures if e.hash == mined.hash), None)
     if used is not None:

@@ -48,6 +48,8 @@ class SignRequested(Frame):
     updates: tuple[Update, ...] | None = None
     signers: tuple[Account | None, ...] = ()
     """Which party made each of the transaction's signatures, in their order; None: neither."""
+    arrived_at: float | None = None
+    """When the frame came, by the steady clock, where that was before it was this input's turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 The line behind a lost channel is answered, so that nothing hangs; what the peer may hold stays in doubt.
 """
 
-from bridge.channel.attempt import NO_SIGNATURE
+from bridge.channel.attempt import NO_SIGNATURE, void
 from bridge.channel.command import Message
 from bridge.channel.effect import Rest
 from bridge.channel.exposure import ON_CHAIN
@@ -35,13 +35,18 @@ def require_recovery(turn: Turn, sentence: str) -> Turn:
 
 
 def split(turn: Turn, conflicted: Conflicted) -> Turn:
-    """Rule 9: a conflict of a round above ours was raised by a peer that holds a co-signed state we lack."""
+    """Rule 9: a conflict of a round above ours was raised by a peer that holds a co-signed state we lack.
+
+    Told once. From here on the line waits: each further command would end as this one, with one more signature of ours
+    for the same round. A state that both co-sign ends it; an operator's checkpoint is how to get one.
+    """
     sentence = f"a conflict speaks of round {conflicted.round}: the peer holds a state we lack"
-    turn = require_recovery(turn, sentence)
+    turn = turn if turn.state.split_round else require_recovery(turn, sentence)
+    turn = turn.set(split_round=conflicted.round)
     operation = turn.operation
     if operation is None or operation.stage is Stage.JOURNALED or isinstance(operation.command, Message):
         return turn
-    return doubt(turn, Code.PEER_TIMEOUT, sentence)
+    return void(turn, operation) if operation.stage in NO_SIGNATURE else doubt(turn, Code.PEER_TIMEOUT, sentence)
 
 
 def lose(turn: Turn, sentence: str, code: Code) -> Turn:

@@ -25,6 +25,7 @@ from bridge.channel.request import (
 from bridge.channel.signature import drop_suspended
 from bridge.channel.state import UNSETTLED, Exposure, Operation, Phase, Purpose, Stage, State
 from bridge.channel.terms import Dialect, Terms
+from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
 
@@ -87,8 +88,6 @@ def advance(turn: Turn) -> Turn:
         *others, latest = turn.state.parked
         turn = turn.set(operation=latest, parked=tuple(others))
     operation = turn.operation
-    if operation is not None and operation.stage is Stage.IN_DOUBT and turn.state.phase is Phase.CLOSED:
-        return fail(turn, Code.NOT_APPLIED, "the channel was closed with the balances before it")
     if operation is None or operation.stage is not Stage.JOURNALED:
         return turn
     reason = _refuse_now(turn, operation)
@@ -100,9 +99,14 @@ def advance(turn: Turn) -> Turn:
     if needs_approval(turn.terms, operation.command) and not is_granted(turn.terms.policy, operation.approval):
         return _await_approval(turn, operation)
     not_before = max(operation.not_before, turn.state.pause_until)
-    if not turn.state.is_ready or turn.now < not_before or is_busy(turn):
+    if not turn.state.is_ready or turn.now < not_before or is_busy(turn) or _waits_for_union(turn, operation):
         return turn
     return tell_waiting(turn, operation) if is_waiting(turn, operation) else trigger(turn, operation)
+
+
+def _waits_for_union(turn: Turn, operation: Operation) -> bool:
+    """The peer stands a round above us: only a checkpoint of an operator's may show whether that is so."""
+    return bool(turn.state.split_round) and not isinstance(operation.command, Checkpoint)
 
 
 def deny(turn: Turn, at: str, sentence: str) -> Turn:
@@ -141,8 +145,13 @@ def may_enter(terms: Terms, state: State, kind: str) -> bool:
     if operation is None or state.is_over:
         return True
     if kind == Transfer.kind:
-        return is_passable(terms, operation)
+        return is_passable(terms, operation) and not state.split_round and _is_asked(state)
     return kind == Checkpoint.kind and operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT)
+
+
+def _is_asked(state: State) -> bool:
+    """Whether the node has said where it stands, and nothing that may settle something is open."""
+    return state.is_ready and not state.has_asked(*UNSETTLED)
 
 
 def is_passable(terms: Terms, operation: Operation) -> bool:
@@ -152,7 +161,8 @@ def is_passable(terms: Terms, operation: Operation) -> bool:
     takes its round: there is no other evidence. A legacy node cannot be asked, and the chain tells of what goes there.
     """
     is_off_chain = isinstance(operation.command, Transfer | Checkpoint)
-    return operation.stage is Stage.IN_DOUBT and is_off_chain and not terms.dialect.is_legacy
+    can_pass = is_off_chain and not operation.is_half_signed and not terms.dialect.is_legacy
+    return operation.stage is Stage.IN_DOUBT and can_pass
 
 
 _ONE_CHECKPOINT = (
@@ -285,22 +295,23 @@ def fail(turn: Turn, code: Code, sentence: str, *, data: dict[str, Any] | None =
     """Definitely not executed. After our signature has left, the peer may still use it: that is exposure."""
     operation = _ending(turn)
     turn = abandon(turn, operation, f"{code.value}: {sentence}")
-    command_id = CommandId(operation.command.command_id)
-    exposures = tuple(
-        Exposure(
-            command_id,
-            held.round,
-            held.hash,
-            held.nonce,
-            held.ttl,
-            held.account,
-            own_moves(turn.terms, operation.command, held),
-        )
-        for held in operation.handed_over
-    )
+    exposures = tuple(make_exposure(turn.terms, operation.command, held) for held in operation.handed_over)
     turn = turn.set(exposures=(*turn.state.exposures, *exposures))
     latest = exposures[-1] if exposures else None
     return _finish(turn, operation, Outcome.FAILED, code, sentence, exposure=latest, data=data)
+
+
+def make_exposure(terms: Terms, command: Command, held: Transaction) -> Exposure:
+    """That transaction of the command's, as what the peer may still use."""
+    return Exposure(
+        CommandId(command.command_id),
+        held.round,
+        held.hash,
+        held.nonce,
+        held.ttl,
+        held.account,
+        own_moves(terms, command, held),
+    )
 
 
 def never_delivered(turn: Turn, code: Code, sentence: str) -> Turn:

@@ -51,7 +51,7 @@ def request_opening(turn: Turn, requested: SignRequested) -> Turn:
     if mismatch is not None:
         return refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
     turn = turn.set(phase=Phase.OPENING)
-    return open_request(turn, requested.tag, requested.transaction, requested.updates, "opening")
+    return open_request(turn, requested, "opening")
 
 
 def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
@@ -75,14 +75,7 @@ def request_acknowledgement(turn: Turn, requested: SignRequested) -> Turn:
         turn = give_up(turn, turn.operation, "the peer proposes another state of its round")
     lost = loss(turn.terms, requested.transaction, requested.updates)
     turn = turn.set(outflow=turn.state.outflow.hold(proposal_key(requested.transaction.hash), lost))
-    return open_request(
-        turn,
-        requested.tag,
-        requested.transaction,
-        requested.updates,
-        "peer_proposal",
-        needs_approval=is_above(turn.terms.policy, lost),
-    )
+    return open_request(turn, requested, "peer_proposal", needs_approval=is_above(turn.terms.policy, lost))
 
 
 def watch_approval(turn: Turn) -> Turn:
@@ -156,15 +149,18 @@ def lapse(turn: Turn, opened: OpenRequest) -> Turn:
     return refuse_node(close_request(turn, "expired"), opened.tag, BUSY)
 
 
-def settle(turn: Turn, transaction: Transaction) -> Turn:
-    """A co-signed state: if it is the proposal we signed, it has happened."""
+def settle(turn: Turn, transaction: Transaction, *, is_owned: bool = False) -> Turn:
+    """A co-signed state: if it is the proposal we signed, it has happened.
+
+    `is_owned`: a command of ours had the same bytes co-signed and counts for it. The amount moved once.
+    """
     settling = find_signed(turn.state, transaction.hash)
     turn = turn.set(given=tuple(g for g in turn.state.given if not _is_past(g, transaction)))
     if settling is None:
         return turn
     if settling is turn.state.settling:
         turn = turn.set(settling=None)
-    if settling.tag.is_opening:
+    if settling.tag.is_opening or is_owned:
         return turn
     turn = turn.set(latest_given=settling)
     moved = moves(turn.terms, settling.transaction, settling.updates)
@@ -229,6 +225,6 @@ def _is_past(settling: Settling, transaction: Transaction) -> bool:
 def forget(turn: Turn, evidence: str) -> Turn:
     """What we signed for the peer is void, the node says. The peer may hold it co-signed: so it stays known."""
     settling = turn.state.settling
-    if settling is None:
-        return turn
+    if settling is None or settling.tag.is_opening:
+        return turn  # one signature opens one channel: nothing makes room for a second
     return _abandon(turn, settling, evidence, is_exposed=True).set(settling=None, given=(*turn.state.given, settling))

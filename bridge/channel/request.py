@@ -38,6 +38,10 @@ class Tag(StrEnum):
         return self in (Tag.INITIATOR_SIGN, Tag.RESPONDER_SIGN)
 
 
+CONFLICTS = 10
+"""So many of its latest conflict reports the node is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class AskTransfer:
     request_id: RequestId
@@ -118,7 +122,7 @@ class AskHistory:
     """The node's conflict reports of this channel, newest first (guarantees.md section 3, rule 5)."""
 
     request_id: RequestId
-    count: int = 10
+    count: int = CONFLICTS
 
 
 @dataclass(frozen=True, slots=True)

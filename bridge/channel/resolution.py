@@ -7,7 +7,7 @@ the outcome the evidence gave.
 from bridge.channel.effect import Conclude
 from bridge.channel.identifier import CommandId
 from bridge.channel.input import ResolveDue
-from bridge.channel.operation import fail, succeed
+from bridge.channel.operation import fail, make_exposure, succeed
 from bridge.channel.state import Operation, Stage, State
 from bridge.channel.turn import Turn
 from bridge.errors import Code, Outcome
@@ -40,8 +40,19 @@ def resolve(turn: Turn, due: ResolveDue) -> Turn:
     return turn.conclude(Conclude(command_id, asked, Outcome.SUCCEEDED, data={"target": asked.target}))
 
 
+def _vouch(turn: Turn) -> Turn:
+    """Remembers what bears our signature: the node may show that very state later, and it is no stranger's."""
+    operation = turn.operation
+    if operation is None:
+        return turn
+    held_over = tuple(
+        make_exposure(turn.terms, operation.command, held) for held in operation.handed_over if held.round is not None
+    )
+    return turn.set(vouched=(*turn.state.vouched, *held_over))
+
+
 def _settle(turn: Turn, due: ResolveDue) -> Turn:
     data = {"resolved_by": due.author, "reason": due.resolve.reason}
     if due.resolve.outcome == "succeeded":
-        return succeed(turn, data=data)
+        return succeed(_vouch(turn), data=data)
     return fail(turn, Code.NOT_APPLIED, "an operator has settled it", data=data)

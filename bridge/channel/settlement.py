@@ -17,7 +17,7 @@ from bridge.channel.exposure import ON_CHAIN
 from bridge.channel.input import Conflicted, History, OffchainState
 from bridge.channel.operation import RECHECK_SECONDS, doubt, end_unknown, fail
 from bridge.channel.proposal import forget
-from bridge.channel.request import AskBalances, AskHistory, Refuse, Tag
+from bridge.channel.request import CONFLICTS, AskBalances, AskHistory, Refuse, Tag
 from bridge.channel.signature import BUSY
 from bridge.channel.state import UNSETTLED, Attachment, Operation, Phase, Purpose, Stage
 from bridge.channel.turn import Turn
@@ -41,7 +41,9 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
     turn = adopt(turn, found.signed)
     if turn.state.phase is Phase.LOST or purpose is Purpose.CROSSED:
         return turn
-    if purpose is not Purpose.RECHECK:
+    if purpose is Purpose.REESTABLISH:
+        turn = turn.set(split_round=0)
+    if purpose is not Purpose.RECHECK and not _may_be_mined(turn, purpose):
         turn = forget(turn, f"the node stands at round {turn.state.round}")
     turn = _settle_operation(turn, found, purpose)
     if purpose is Purpose.RECHECK:
@@ -53,6 +55,15 @@ def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
     accounts = (turn.terms.initiator, turn.terms.responder)
     turn = turn.set(phase=Phase.OPEN if turn.state.phase is Phase.OPENING else turn.state.phase)
     return reattached(turn).ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)
+
+
+def _may_be_mined(turn: Turn, purpose: Purpose) -> bool:
+    """What we signed for the peer and goes to the chain: before it is locked the node stands at the round before.
+
+    Unless both sides have just agreed on that round.
+    """
+    settling = turn.state.settling
+    return purpose is Purpose.TAKE_OVER and settling is not None and settling.tag is not Tag.UPDATE_ACK
 
 
 def _look_for_acknowledgement(turn: Turn) -> Turn:
@@ -93,15 +104,26 @@ def count_again(turn: Turn) -> Turn:
 
 
 def history_counted(turn: Turn, history: History) -> Turn:
-    """Everything in it is known of; what will be newer than its newest is not."""
+    """Everything in it is known of; what will be newer than its newest is not.
+
+    A conflict nobody told us of, while what we signed for the peer is not co-signed, is what became of that.
+    """
+    missed = [code for code, round_, _ in _missed(turn, history) if round_ in (None, turn.state.round)]
     newest = max((time for _, _, time in history.conflicts), default=turn.state.conflict_mark)
-    return turn.set(conflict_mark=newest, conflicts=0)
+    turn = turn.set(conflict_mark=newest, conflicts=0)
+    return forget(turn, f"the node remembers a conflict {missed[0]} of round {turn.state.round}") if missed else turn
 
 
 def _missed(turn: Turn, history: History) -> list[tuple[int, int | None, str]]:
     """Entries since the memory was last read, without those that were reported to us: these are the older ones."""
     newer = [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]
     return newer[: max(0, len(newer) - turn.state.conflicts)]
+
+
+def _is_cut(turn: Turn, history: History) -> bool:
+    """The node tells its latest reports only: whether one that counts may stand before the oldest of these."""
+    is_full = len(history.conflicts) >= CONFLICTS
+    return is_full and min(time for _, _, time in history.conflicts) > turn.state.conflict_mark
 
 
 def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:
@@ -113,8 +135,11 @@ def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Tur
         return end_unknown(turn, "the link was lost before the node said whether it took the message")
     if operation.stage in NO_SIGNATURE:
         return _settle_unsigned(turn, operation)
-    half = found.half_signed
-    if half is not None and operation.transaction is not None and half.hash == operation.transaction.hash:
+    half, signed = found.half_signed, operation.transaction
+    is_held = half is not None and signed is not None and half.hash == signed.hash
+    if operation.stage is Stage.IN_DOUBT and is_held is not operation.is_half_signed:
+        turn = turn.set_operation(is_half_signed=is_held)
+    if is_held:
         return turn if purpose is Purpose.RECHECK else turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)
     if purpose is Purpose.REESTABLISH and isinstance(operation.command, Transfer | Checkpoint):
         return fail(turn, Code.NOT_APPLIED, "both sides agreed again on the state before it")
@@ -160,8 +185,9 @@ def history_answered(turn: Turn, history: History) -> Turn:
     if operation is None or operation.stage is not Stage.SIGNED_SENT:
         return turn
     missed = [code for code, round_, _ in _missed(turn, history) if round_ in (None, operation.base_round)]
+    is_whole = not _is_cut(turn, history)
     turn = history_counted(turn, history)
-    if not missed or TIMEOUT_CODE in missed:
+    if not missed or TIMEOUT_CODE in missed or not is_whole:
         if isinstance(operation.command, ON_CHAIN):
             return doubt(turn, Code.AWAITING_CHAIN, "the transaction may be on its way to the chain")
         return doubt(

@@ -13,10 +13,10 @@ from bridge.channel.abandonment import abandoned, put_aside
 from bridge.channel.check import moves
 from bridge.channel.effect import AskSignature, RecordForward, RefuseReply, SignRequest
 from bridge.channel.identifier import CommandId, SignRequestId
-from bridge.channel.input import BadReply, Signed, SignReplied
+from bridge.channel.input import BadReply, Signed, SignReplied, SignRequested
 from bridge.channel.request import Refuse, SendSignature, Tag
 from bridge.channel.state import OpenRequest, State
-from bridge.channel.transaction import Transaction, Update
+from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
@@ -36,17 +36,17 @@ APPROVERS_SHARE = 0.5
 
 def open_request(
     turn: Turn,
-    tag: Tag,
-    transaction: Transaction,
-    updates: tuple[Update, ...] | None,
+    requested: SignRequested,
     cause: str,
     *,
     needs_approval: bool = False,
 ) -> Turn:
-    """F3: ask a signer, or first the approvers. The deadline is ours and always below the node's and the peer's timers.
+    """F3: ask a signer, or first the approvers. The deadline is ours and always below the node's and the peer's timers,
+    which run since the frame came: it does so too, however long the step before it took.
 
     The identical request of a socket that was lost meanwhile goes on under its id, with any answer under way.
     """
+    tag, transaction = requested.tag, requested.transaction
     earlier = turn.state.suspended
     if earlier is not None and _is_same(turn, earlier, tag, transaction, cause):
         return turn.set(open_request=earlier, suspended=None).publish("sign", "resumed", **_name(earlier))
@@ -54,8 +54,9 @@ def open_request(
     own = not (tag.is_acknowledgement or tag.is_opening)
     seconds = turn.terms.sign_seconds if own else turn.terms.acknowledge_seconds
     sign_request_id = SignRequestId(f"{turn.terms.name}.{turn.state.next_sign}.{transaction.hash[:16]}")
+    began = turn.now if requested.arrived_at is None else min(turn.now, requested.arrived_at)
     opened = OpenRequest(
-        sign_request_id, tag, transaction, updates, cause, turn.now, turn.now + seconds, is_asked=False
+        sign_request_id, tag, transaction, requested.updates, cause, began, began + seconds, is_asked=False
     )
     turn = turn.set(open_request=opened, next_sign=turn.state.next_sign + 1)
     return _ask_approvers(turn, opened) if needs_approval else ask_signer(turn, opened)

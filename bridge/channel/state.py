@@ -148,6 +148,8 @@ class Operation:
     recheck_at: float | None = None
     """When to ask the node's state again: the report of the outcome may have gone to a lost socket."""
     doubt: Code | None = None
+    is_half_signed: bool = False
+    """In doubt, and when last asked the node still held it half-signed: nothing may be put behind it."""
     is_passed: bool = False
     """In doubt, and on record as abandoned: another transaction of its round may be signed."""
     waits_for_exposure: bool = False
@@ -276,6 +278,10 @@ class State:
     """The acknowledgement that made the latest state, and `before` the state before it: a reestablish can undo it."""
     before: Transaction | None = None
     exposures: tuple[Exposure, ...] = ()
+    vouched: tuple[Exposure, ...] = ()
+    """What an operator said has succeeded, until a state of its round is co-signed: the node may yet show it."""
+    split_round: int = 0
+    """Of a co-signed state the peer holds and we lack (rule 9); 0: both stand together as far as we know."""
     conflicts: int = 0
     """Conflicts this FSM has reported to us since its memory was last read: what is newer in it we missed."""
     conflict_mark: str = ""
@@ -326,7 +332,7 @@ class State:
     """No trigger before this instant: while the peer is away each one would fail in some milliseconds (rule 8)."""
     books: Books = EMPTY
     mined_close: Transaction | None = None
-    """The mutual close the chain was reported to have: who got what in the end."""
+    """The mutual close, or the settlement of a solo close, that was reported: who got what in the end."""
     heard_at: float = 0.0
     """When the FSM last did something: the keep-alive counts from here."""
 

@@ -33,6 +33,7 @@ from bridge.channel import (
 )
 from bridge.channel.command import Message
 from bridge.channel.effect import Effect, Reconnect
+from bridge.channel.exposure import ON_CHAIN
 from bridge.channel.input import (
     Accepted,
     ApprovalGiven,
@@ -69,7 +70,7 @@ from bridge.channel.input import (
 )
 from bridge.channel.loss import split
 from bridge.channel.operation import advance, is_busy, succeed, take
-from bridge.channel.request import AskBalances
+from bridge.channel.request import AskBalances, AskHistory
 from bridge.channel.signature import close_request, hold, is_open, refuse_mismatch, refuse_reply, take_held, warn
 from bridge.channel.state import UNSETTLED, Asked, Attachment, Phase, Purpose, Stage, State
 from bridge.channel.terms import Dialect, Terms
@@ -164,7 +165,9 @@ def _info(turn: Turn, info: InfoReported) -> Turn:
         case "peer_disconnected":
             return attach.peer_disconnected(turn)
         case "aborted_update":
-            return proposal.aborted(turn)
+            had_signed = turn.state.settling is not None
+            turn = proposal.aborted(turn)
+            return _ask_if_crossed(turn) if had_signed else turn
         case "closing":
             return turn.set(phase=Phase.CLOSING)
         case "closed_confirmed" | "close_mutual":
@@ -213,13 +216,13 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
         message=conflicted.message,
     )
     turn = close_request(turn, "withdrawn", reason="the node reported a conflict")
-    if conflicted.round > turn.state.round:
-        return split(turn.set(conflicts=turn.state.conflicts + 1), conflicted)
     turn = turn.set(conflicts=turn.state.conflicts + 1)
     operation = turn.operation
     had_signed = turn.state.settling is not None or (operation is not None and operation.stage is Stage.SIGNED_SENT)
     turn = proposal.forget(turn, f"conflict {conflicted.code} at round {conflicted.round}")
-    if operation is not None:
+    if conflicted.round > turn.state.round:
+        turn = split(turn, conflicted)
+    elif operation is not None:
         turn = attempt.conflict(turn, operation, conflicted)
     turn = settlement.count_again(turn)
     return _after_signature(turn) if had_signed else turn
@@ -232,6 +235,10 @@ def _after_signature(turn: Turn) -> Turn:
     """
     if turn.operation is None or turn.operation.stage is not Stage.JOURNALED:
         turn = attempt.pause(turn)
+    return _ask_if_crossed(turn)
+
+
+def _ask_if_crossed(turn: Turn) -> Turn:
     if turn.terms.dialect is Dialect.LEGACY_SEED or turn.state.attachment is not Attachment.READY:
         return turn
     return attach.ask_state(turn, Purpose.CROSSED)
@@ -239,7 +246,7 @@ def _after_signature(turn: Turn) -> Turn:
 
 def _chain(turn: Turn, report: ChainReported) -> Turn:
     transaction = report.transaction
-    if transaction.kind is Kind.CLOSE_MUTUAL:
+    if transaction.kind in (Kind.CLOSE_MUTUAL, Kind.SETTLE):
         turn = turn.set(mined_close=transaction)
     return exposure.see_mined(turn, report).publish(
         "chain",
@@ -353,9 +360,9 @@ PROBES = (Purpose.PROBE, Purpose.LOOK, Purpose.PROBE_ACK, Purpose.LOOK_ACK)
 
 
 def _probed(turn: Turn, asked: Asked, *, was_pending: bool) -> Turn:
-    if asked.purpose is Purpose.LOOK_ACK and was_pending:
-        return proposal.never_delivered(turn)
-    if asked.purpose in (Purpose.PROBE_ACK, Purpose.LOOK_ACK):
+    if asked.purpose is Purpose.LOOK_ACK:
+        return proposal.never_delivered(turn) if was_pending else turn.ask(AskHistory, Purpose.COUNT)
+    if asked.purpose is Purpose.PROBE_ACK:
         return turn
     operation = turn.operation
     if operation is None or operation.stage in (Stage.JOURNALED, Stage.IN_DOUBT):
@@ -428,12 +435,21 @@ def _expire_questions(turn: Turn) -> Turn:
     return turn
 
 
+def _is_moving(turn: Turn) -> bool:
+    """Whether the FSM works on something of ours. What may be on its way to the chain counts: each question starts
+    the FSM's timer anew, and it would wait for a lock that never comes for ever.
+    """
+    operation = turn.operation
+    if operation is None or operation.stage is Stage.JOURNALED:
+        return False
+    return operation.stage is not Stage.IN_DOUBT or isinstance(operation.command, ON_CHAIN)
+
+
 def _keep_alive(turn: Turn) -> Turn:
     """Pings do not reach the FSM; a question does, and puts its idle timer back."""
     if not wants_keep_alive(turn.terms, turn.state) or turn.now < keep_alive_at(turn.terms, turn.state):
         return turn
-    moving = turn.operation is not None and turn.operation.stage not in (Stage.JOURNALED, Stage.IN_DOUBT)
-    if moving or is_busy(turn):
+    if _is_moving(turn) or is_busy(turn):
         return turn
     parties = (turn.terms.initiator, turn.terms.responder)
     return turn.set(heard_at=turn.now).ask(lambda request_id: AskBalances(request_id, parties), Purpose.BALANCES)

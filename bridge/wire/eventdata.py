@@ -169,10 +169,10 @@ class ExposureCleared(EventData):
 
 
 class OutcomeCorrected(EventData):
-    """A command that was told as failed has happened after all."""
+    """A command that was told as failed has happened after all; or has not, against an operator's word."""
 
     command_id: CommandId
-    outcome: Literal["succeeded"]
+    outcome: Literal["succeeded", "failed"] = Field(description="`failed`: an operator had said that it succeeded.")
     round: int | None
     tx_hash: Hash
 

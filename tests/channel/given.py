@@ -196,10 +196,13 @@ class Channel:
         self.last = before
         return self
 
-    def requested(self, tag: Tag, tx: Transaction, updates: Iterable[Update] | None = ()) -> "Channel":
+    def requested(
+        self, tag: Tag, tx: Transaction, updates: Iterable[Update] | None = (), arrived_at: float | None = None
+    ) -> "Channel":
         told = None if updates is None else tuple(updates)
         signers = (self.terms.peer,) * len(tx.signatures)
-        return self.give(SignRequested(channel_id=CHANNEL, tag=tag, transaction=tx, updates=told, signers=signers))
+        asked = SignRequested(channel_id=CHANNEL, tag=tag, transaction=tx, updates=told, signers=signers)
+        return self.give(replace(asked, arrived_at=arrived_at))
 
     def cosigned(self, tx: Transaction) -> "Channel":
         return self.give(StateUpdated(channel_id=CHANNEL, transaction=replace(tx, signatures=("s", "t"))))

@@ -294,6 +294,8 @@ def test_a_proposal_the_node_gave_up_is_settled() -> None:
     """`aborted_update` after our signature: nothing more will be heard of it."""
     channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
     channel.info("aborted_update")
+    assert channel.state.has_asked(Purpose.CROSSED)
+    channel.calm()
     assert channel.state.settling is None
     assert [held.transaction.hash for held in channel.state.given] == [offchain(2).hash]
     channel.requested(Tag.UPDATE_ACK, offchain(2, "p", signatures=1), moved(7, back=True))
