@@ -24,7 +24,14 @@ from bridge.journal.journal import Journal
 from bridge.journal.record import AuditEntry, Batch, InboxRow, NewOutbox
 from bridge.wire.cloudevent import unfold
 from bridge.wire.envelope import Envelope, Received
-from bridge.wire.incoming import body_hash, is_replay, read_approval, read_command, read_sign_reply
+from bridge.wire.incoming import (
+    body_hash,
+    is_replay,
+    read_approval,
+    read_command,
+    read_sign_reply,
+    readable_command_id,
+)
 from bridge.wire.letter import LETTER, read_letter_id
 from bridge.wire.result import (
     refused_envelope,
@@ -96,25 +103,32 @@ class CommandIntake:
         received = delivery.received
         try:
             plain = unfold(received)
-            channel, command = read_command(
-                plain, channels=self._desk.workers, now=datetime.fromtimestamp(self._desk.clock(), UTC)
-            )
-            await self._accept(plain, channel, command)
+            known = await self._find(plain)
+            if known is None:
+                await self._accept(plain)
+            else:
+                await self._repeat(plain, known)
         except BodyError as error:
             log.info("command_rejected", extra={"code": error.code.value, "path": error.path})
             await self._desk.reject(received, error)
         await delivery.ack()
 
-    async def _accept(self, received: Received, channel: ChannelName, command: Command | Direct) -> None:
+    async def _find(self, received: Received) -> InboxRow | None:
+        """What is known of its id, asked before anything is judged: the rules are for what is to be accepted.
+
+        A repeat may come when its command is too old, its channel halted or gone from the configuration. A refusal
+        would then call a command "not executed" that was.
+        """
+        command_id = readable_command_id(received.body)
+        return None if command_id is None else await self._desk.journal.find_command(command_id)
+
+    async def _accept(self, received: Received) -> None:
+        now = datetime.fromtimestamp(self._desk.clock(), UTC)
+        channel, command = read_command(received, channels=self._desk.workers, now=now)
         if channel in self._desk.halted:
             raise BodyError(Code.CHANNEL_BUSY, HALTED)
-        digest = body_hash(received)
-        known = await self._desk.journal.find_command(CommandId(command.command_id))
-        if known is not None:
-            await self._repeat(received, known, digest)
-            return
         await self._check_backlog(channel, command)
-        row = self._row(received, channel, command, digest)
+        row = self._row(received, channel, command)
         await self._desk.journal.commit(Batch(add_inbox=(row,), audit=tuple(_entries(received, row))))
         log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
         worker = self._desk.workers[channel]
@@ -123,7 +137,7 @@ class CommandIntake:
         else:
             worker.line_grew()
 
-    def _row(self, received: Received, channel: ChannelName, command: Command | Direct, digest: str) -> InboxRow:
+    def _row(self, received: Received, channel: ChannelName, command: Command | Direct) -> InboxRow:
         assert received.user_id is not None  # noqa: S101  # read_command refuses a command without
         trace = read_trace(received.headers)
         return InboxRow(
@@ -131,7 +145,7 @@ class CommandIntake:
             channel=channel,
             kind=command.kind,
             author=received.user_id,
-            body_hash=digest,
+            body_hash=body_hash(received),
             body=received.body,
             reply_to=received.reply_to,
             correlation_id=received.correlation_id,
@@ -148,11 +162,11 @@ class CommandIntake:
         if waiting.get(channel, 0) >= self._limit.per_channel or sum(waiting.values()) >= self._limit.total:
             raise BodyError(Code.CHANNEL_BUSY, "too many commands of this channel wait already")
 
-    async def _repeat(self, received: Received, known: InboxRow, digest: str) -> None:
+    async def _repeat(self, received: Received, known: InboxRow) -> None:
         """An id we have met. The same command again gets what is known of it; any other is refused."""
         if known.author != received.user_id:
             raise BodyError(Code.FORBIDDEN, "this command_id is not yours to use", "command_id")
-        if known.body_hash != digest:
+        if known.body_hash != body_hash(received):
             raise BodyError(Code.IDEMPOTENCY_CONFLICT, "another command was given under this command_id", "command_id")
         await self._desk.answer(known.author, self._repeat_answer(received, known))
 
