@@ -43,6 +43,8 @@ from bridge.wire.trace import read_trace
 
 log = logging.getLogger(__name__)
 
+LETTERS = "dead-letters"
+"""The lane of all dead letters: their queue refuses when it is full, and no result may wait behind one."""
 HALTED = "the channel is halted: its operators have been told"
 
 
@@ -67,10 +69,13 @@ class Desk:
     observer: Observer = field(default_factory=Observer)
 
     async def answer(self, author: str, envelopes: Sequence[Envelope]) -> None:
-        """The result first. Durable and audited, then on its way."""
-        outbox = tuple(NewOutbox(f"results/{author}", envelope) for envelope in envelopes)
+        """Durable and audited, then on its way: results in their order, letters in theirs."""
+        outbox = tuple(NewOutbox(self._lane(author, envelope), envelope) for envelope in envelopes)
         entries = audit.refused(author, envelopes, envelopes[0].timestamp)
         self.relay.add(await self.journal.commit(Batch(outbox=outbox, audit=entries)))
+
+    def _lane(self, author: str, envelope: Envelope) -> str:
+        return LETTERS if envelope.exchange == f"{self.names.prefix}.{LETTERS}" else f"results/{author}"
 
     async def reject(self, received: Received, error: BodyError) -> None:
         """The refusal and the raw bytes, both in the outbox before the ack: neither can be lost any more."""

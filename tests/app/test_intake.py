@@ -74,13 +74,15 @@ class Door:
     def _clock(self) -> float:
         return time.time() + self.ahead
 
-    async def give(self, body: bytes, *, user: str = "alice", kind: str = "transfer") -> list[dict[str, Any]]:
+    async def give(
+        self, body: bytes, *, user: str = "alice", kind: str = "transfer", seconds: float = 5
+    ) -> list[dict[str, Any]]:
         """One command; the results it brought."""
         self.broker.taken.clear()
         delivery = Delivery(Received("channels.commands", f"{CHANNEL}.{kind}", body, user_id=user))
         await self.commands.handle(delivery)
         assert delivery.acks == 1
-        await self.relay.flush(5)
+        await self.relay.flush(seconds)
         return [json.loads(one.body) for one in self.broker.taken if one.exchange == "channels.results"]
 
     @property
@@ -157,3 +159,16 @@ async def test_a_known_id_is_nobody_elses_and_no_other_commands(door: Door, chan
     assert (told["code"], told["executed"]) == ("idempotency_conflict", False)
     (told,) = await door.give(transfer(), kind="deposit")
     assert told["code"] == "idempotency_conflict"
+
+
+async def test_full_dead_letters_hold_up_no_result(door: Door) -> None:
+    """The queue of dead letters refuses when it is full: its author's later results would wait behind for ever."""
+    door.broker.full = ("channels.dead-letters",)
+    for number in range(2):
+        (told,) = await door.give(b"@@%d" % number, seconds=0.2)
+        assert told["code"] == "malformed"
+    assert door.letters == []
+    assert door.relay.depth[0] == 2, "both letters wait"
+    door.broker.full = ()
+    await door.relay.flush(5)
+    assert [letter.body for letter in door.letters] == [b"@@0", b"@@1"]
