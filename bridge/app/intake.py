@@ -2,9 +2,10 @@
 
 A command is acked once it is journaled (F1), or once its refusal and its dead letter are in the outbox, never
 before. A reply or an approval is acked once the step that used it is committed. Whatever one message holds, the
-next is read.
+next is read. While the outbox is full nothing that adds to it is taken in, except the sign replies channels wait for.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from bridge.app.worker import Approved, Replied, Worker
 from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
 from bridge.channel.effect import RefuseApproval, RefuseReply
 from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId, SignRequestId
+from bridge.channel.signature import asked_for
 from bridge.errors import BodyError, Code
 from bridge.journal.journal import Journal
 from bridge.journal.record import AuditEntry, Batch, InboxRow, NewOutbox
@@ -202,12 +204,33 @@ def _entries(received: Received, row: InboxRow) -> Iterator[AuditEntry]:
 
 
 class ReplyIntake:
+    """What signers answer. The outbox may be full: an answer that is waited for passes, everything else waits."""
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     async def run(self, consumer: Consumes) -> None:
-        async for delivery in consumer:
-            await self.handle(delivery)
+        async with asyncio.TaskGroup() as group:
+            async for delivery in consumer:
+                if self._desk.relay.has_room or self._is_awaited(delivery.received):
+                    await self.handle(delivery)
+                else:
+                    # Beside the others: a signed operation must not wait for the refusal of a stray. How many wait
+                    # like this is bounded by the prefetch.
+                    group.create_task(self._handle_later(delivery))
+
+    async def _handle_later(self, delivery: Delivery) -> None:
+        await self._desk.relay.room()
+        await self.handle(delivery)
+
+    def _is_awaited(self, received: Received) -> bool:
+        """Whether its channel has asked for it: what it brings adds rows, and there is one such request a channel."""
+        try:
+            _, channel, reply = read_sign_reply(unfold(received))
+        except BodyError:
+            return False
+        worker = self._desk.workers.get(channel)
+        return worker is not None and asked_for(worker.state, SignRequestId(reply.sign_request_id)) is not None
 
     async def handle(self, delivery: Delivery) -> None:
         """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""

@@ -1,9 +1,10 @@
 """The bus's side doors: what an intake answers, and from where it knows it. No broker: deliveries are made here."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -11,13 +12,19 @@ from typing import Any, cast
 import pytest
 
 from bridge.app.contract import Names
-from bridge.app.intake import Backlog, CommandIntake, Desk
+from bridge.app.intake import Backlog, CommandIntake, Desk, ReplyIntake
 from bridge.app.relay import Relay
-from bridge.app.worker import Worker
-from bridge.channel.identifier import ChannelName, CommandId
+from bridge.app.worker import Replied, Worker
+from bridge.channel.identifier import Account, ChannelName, CommandId, SignRequestId
+from bridge.channel.request import Tag
+from bridge.channel.state import OpenRequest, State
+from bridge.channel.transaction import Transaction
 from bridge.errors import Nacked
 from bridge.journal.journal import Journal
+from bridge.journal.record import Batch, NewOutbox
 from bridge.wire.envelope import Envelope, Received
+from tests.broker.conftest import until
+from tests.checks.desk import TERMS
 from tests.system.house import Pair
 
 PAIR = Pair("today")
@@ -26,12 +33,14 @@ CHANNEL = ChannelName(PAIR.initiator)
 
 @dataclass
 class Broker:
-    """Takes everything, except what goes to the exchanges named in `full`."""
+    """Takes everything while it is `reading`, except what goes to the exchanges named in `full`."""
 
     taken: list[Envelope] = field(default_factory=list)
     full: tuple[str, ...] = ()
+    reading: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def publish(self, envelope: Envelope) -> None:
+        await self.reading.wait()
         if envelope.exchange in self.full:
             raise Nacked("full")
         self.taken.append(envelope)
@@ -64,7 +73,7 @@ class Door:
         self.ahead = 0.0
         self.broker = broker
         self.journal = journal
-        self.relay = Relay(journal, broker)
+        self.relay = Relay(journal, broker, most_rows=10)
         self.workers: dict[ChannelName, Worker] = {CHANNEL: cast("Worker", Deaf())}
         self.halted: set[ChannelName] = set()
         names = Names("channels", "channel-bridge")
@@ -85,6 +94,14 @@ class Door:
         await self.relay.flush(seconds)
         return [json.loads(one.body) for one in self.broker.taken if one.exchange == "channels.results"]
 
+    async def fill(self) -> None:
+        """The broker takes nothing, and the outbox has no room any more."""
+        self.broker.reading.clear()
+        envelope = Envelope("channels.events", "k", b"{}", {}, "t", None, 1.0)
+        rows = tuple(NewOutbox("events/other", envelope) for _ in range(8))
+        self.relay.add(await self.journal.commit(Batch(outbox=rows)))
+        assert not self.relay.has_room
+
     @property
     def letters(self) -> list[Envelope]:
         return [one for one in self.broker.taken if one.exchange == "channels.dead-letters"]
@@ -94,6 +111,7 @@ class Door:
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)
     made = Door(journal, Broker())
+    made.broker.reading.set()
     yield made
     await made.relay.close()
     await journal.close()
@@ -172,3 +190,67 @@ async def test_full_dead_letters_hold_up_no_result(door: Door) -> None:
     door.broker.full = ()
     await door.relay.flush(5)
     assert [letter.body for letter in door.letters] == [b"@@0", b"@@1"]
+
+
+# --- sign replies -----------------------------------------------------------------------------------------
+
+
+class Signing:
+    """The part of a worker that replies meet, with one request open."""
+
+    def __init__(self, opened: str) -> None:
+        request = OpenRequest(
+            SignRequestId(opened), Tag.UPDATE, cast("Transaction", None), None, "own", 0.0, 300.0, is_asked=True
+        )
+        self.state = replace(State(), open_request=request)
+        self.terms = replace(TERMS, name=CHANNEL, initiator=Account(PAIR.account("initiator")))
+        self.replies: list[str] = []
+
+    def reply(self, replied: Replied) -> None:
+        self.replies.append(replied.reply.sign_request_id)
+
+
+class Queue:
+    """A consumer over a list, which stays open behind its end."""
+
+    def __init__(self, *deliveries: Delivery) -> None:
+        self._waiting = list(deliveries)
+
+    def __aiter__(self) -> "Queue":
+        return self
+
+    async def __anext__(self) -> Delivery:
+        if not self._waiting:
+            await asyncio.Event().wait()
+        return self._waiting.pop(0)
+
+    def stop(self) -> None:
+        return
+
+    async def close(self, settle_seconds: float = 0.0) -> None:
+        return
+
+
+def reply_for(sign_request_id: str, channel: str = CHANNEL) -> Delivery:
+    body = json.dumps({"sign_request_id": sign_request_id, "refusal": {"reason": "no"}}).encode()
+    return Delivery(Received("channels.sign-replies", f"{PAIR.account('initiator')}.{channel}", body, user_id="s"))
+
+
+async def test_a_full_outbox_takes_no_refusals_of_replies_and_holds_up_no_answer(door: Door) -> None:
+    """Each refused reply adds rows: they wait for room as commands do, and the answer behind them does not."""
+    worker = Signing("today-i.2.bb")
+    door.workers[CHANNEL] = cast("Worker", worker)
+    garbage = Delivery(Received("channels.sign-replies", f"{PAIR.account('initiator')}.{CHANNEL}", b"@@", user_id="s"))
+    stray, late, answer = reply_for("x.1.aa", "nobody"), reply_for("today-i.1.aa"), reply_for("today-i.2.bb")
+    await door.fill()
+    rows = door.relay.depth[0]
+    running = asyncio.create_task(ReplyIntake(door.desk).run(Queue(garbage, stray, late, answer)))
+    await until(lambda: bool(worker.replies))
+    await door.journal.commit(Batch())  # whatever was to be committed before is
+    assert worker.replies == ["today-i.2.bb"], "what a channel waits for passes at once"
+    assert (door.relay.depth[0], garbage.acks, stray.acks) == (rows, 0, 0)
+    door.broker.reading.set()
+    await until(lambda: bool(garbage.acks and stray.acks) and len(worker.replies) == 2)
+    assert worker.replies[1] == "today-i.1.aa", "its channel says that it is not open"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
