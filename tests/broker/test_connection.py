@@ -107,6 +107,22 @@ async def test_uninvited_cancellation_becomes_a_connection_error() -> None:
             await pending
 
 
+@pytest.mark.parametrize("error", [Exception(), asyncio.InvalidStateError("invalid state")], ids=repr)
+async def test_what_the_library_ends_pending_calls_with_is_a_connection_error(error: Exception) -> None:
+    """A connection that ends behind buffered frames gives them a bare `Exception()`: passed on it would end us."""
+    with pytest.raises(BrokerUnavailable, match="publishing: ") as caught:
+        async with named("publishing"):
+            raise error
+    assert not isinstance(caught.value, BrokerRefused)
+
+
+async def test_a_bug_of_ours_is_no_connection_error() -> None:
+    """Repeated for ever it would never be found."""
+    with pytest.raises(KeyError):
+        async with named("publishing"):
+            raise KeyError("ours")
+
+
 async def test_our_own_cancellation_passes_through() -> None:
     """A worker that is told to stop must stop."""
 
