@@ -151,6 +151,13 @@ MUTANTS = (
         "tests/app/test_intake.py::test_a_repeat_is_known_whatever_has_become_of_its_channel",
     ),
     Mutant(
+        "let nobody hear that the broker refuses us",
+        "bridge/app/service.py",
+        '                group.create_task(bus.refused(), name="refusals"),\n',
+        "",
+        "tests/system/test_refused.py::test_a_bridge_that_may_not_publish_any_more_ends_and_says_so",
+    ),
+    Mutant(
         "wall clock for deadlines",
         "bridge/app/clock.py",
         "        return self._offset + _elapsed()\n",

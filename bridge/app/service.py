@@ -161,6 +161,7 @@ class Service:
             tasks = [
                 group.create_task(relay.run(), name="relay"),
                 group.create_task(self.supervisor.run(), name="workers"),
+                group.create_task(bus.refused(), name="refusals"),
             ]
             for worker in self.workers.values():
                 await worker.taken_over.wait()

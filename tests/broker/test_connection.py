@@ -7,6 +7,7 @@ import socket
 import pytest
 from yarl import URL
 
+from bridge.app.bus import RabbitBus
 from bridge.broker.connection import Connection
 from bridge.broker.consumer import Consumer
 from bridge.broker.failure import named
@@ -49,6 +50,19 @@ async def test_refusal_ends_the_supervisor_with_its_reason(private_broker: Priva
             await refused.run()
     with pytest.raises(BrokerRefused):
         await refused.amqp_channel()
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["publishing", "consuming"])
+async def test_refused_reconnect_of_either_connection_is_told(private_broker: PrivateBroker, which: int) -> None:
+    """The publishing one has nobody who waits for it: nothing would be published any more, without a word."""
+    async with RabbitBus(private_broker.url("alice"), call_seconds=20) as bus:
+        refused = asyncio.create_task(bus.refused())
+        bus.replace_urls(str(URL(private_broker.url("alice")).with_password("not hers")))
+        connection = bus.connections[which]
+        connection.discard("cut by the test", connection.generation)
+        with pytest.raises(BrokerRefused, match="403"):
+            async with asyncio.timeout(20):
+                await refused
 
 
 async def test_unreachable_broker_is_transient_and_waiting_is_bounded(dead_url: str) -> None:
