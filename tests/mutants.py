@@ -158,6 +158,20 @@ MUTANTS = (
         "tests/system/test_refused.py::test_a_bridge_that_may_not_publish_any_more_ends_and_says_so",
     ),
     Mutant(
+        "leave the library what it cannot decode",
+        "bridge/broker/connection.py",
+        "decoding.install()\n",
+        "",
+        "tests/broker/test_decoding.py::test_what_no_decoder_understands_costs_no_connection",
+    ),
+    Mutant(
+        "sign what may have been smuggled in behind unreadable headers",
+        "bridge/wire/incoming.py",
+        "    check_headers(received)\n",
+        "",
+        "tests/wire/test_incoming.py::test_a_sign_request_with_unreadable_headers_is_refused",
+    ),
+    Mutant(
         "wall clock for deadlines",
         "bridge/app/clock.py",
         "        return self._offset + _elapsed()\n",

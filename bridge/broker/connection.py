@@ -20,6 +20,7 @@ from typing import Self
 import aio_pika.abc
 from yarl import URL
 
+from bridge.broker import decoding
 from bridge.broker.failure import FIRST_DELAY_SECONDS, backoff, named
 from bridge.broker.transport import RawConnection
 from bridge.errors import BrokerRefused, BrokerUnavailable
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # At DEBUG these print whole frames, signed transactions among them (pitfalls.md row 18).
 for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+decoding.install()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
