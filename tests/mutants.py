@@ -172,6 +172,13 @@ MUTANTS = (
         "tests/wire/test_incoming.py::test_a_sign_request_with_unreadable_headers_is_refused",
     ),
     Mutant(
+        "give commands to several consumers in turn",
+        "bridge/broker/topology.py",
+        " | _IN_ORDER)",
+        ")",
+        "tests/broker/test_topology.py::test_commands_have_one_active_consumer_and_nothing_else_has",
+    ),
+    Mutant(
         "wall clock for deadlines",
         "bridge/app/clock.py",
         "        return self._offset + _elapsed()\n",

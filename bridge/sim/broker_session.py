@@ -206,6 +206,10 @@ class MemoryConsumer:
         self.strays = 0
         self.dropped_acks = 0
 
+    @property
+    def is_consuming(self) -> bool:
+        return self._subscription is not None and not self._subscription.is_lost
+
     def __aiter__(self) -> Self:
         return self
 
