@@ -179,6 +179,13 @@ MUTANTS = (
         "tests/broker/test_topology.py::test_commands_have_one_active_consumer_and_nothing_else_has",
     ),
     Mutant(
+        "close the consumers under what is being stored",
+        "bridge/app/service.py",
+        "HAND_SECONDS = 1.0\n",
+        "HAND_SECONDS = 0.0\n",
+        "tests/system/test_stop.py::test_a_command_that_is_being_stored_is_acked_before_the_end",
+    ),
+    Mutant(
         "wall clock for deadlines",
         "bridge/app/clock.py",
         "        return self._offset + _elapsed()\n",

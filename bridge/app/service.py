@@ -38,6 +38,8 @@ from bridge.node.chain import Chain
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 10.0
+HAND_SECONDS = 1.0
+"""Within the former: how long what was handed out may take until it is acked. What is not comes again."""
 CLOSE_SECONDS = 2.0
 FLUSH_SECONDS = 10.0
 CHANNEL_LANES = ("events", "sign")
@@ -215,10 +217,9 @@ class Service:
             worker.take_no_more()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                for consumer in beginnings:
-                    await consumer.close()
-                await asyncio.gather(*(worker.settled() for worker in live))
-                await replies.close()
+                closing = (consumer.close(HAND_SECONDS) for consumer in beginnings)
+                await asyncio.gather(*closing, *(worker.settled() for worker in live))
+                await replies.close(HAND_SECONDS)
                 # A reply that came while the others settled.
                 await asyncio.gather(*(worker.settled() for worker in live))
         except TimeoutError:
