@@ -99,18 +99,18 @@ class RabbitBus:
             Connection(urls, f"{name} {what}".strip(), ssl_context=ssl_context, call_seconds=call_seconds)
             for what in ("publish", "consume")
         )
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Waits for both. Raises `BrokerRefused`, or `BrokerUnavailable` when none came in time."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._publishing)
-            await stack.enter_async_context(self._consuming)
-            self._stack = stack.pop_all()
+            for connection in self.connections:
+                await stack.enter_async_context(connection)
+            stack.pop_all()  # `__aexit__` closes them
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+    async def __aexit__(self, *error: object) -> None:
+        """Both at once: a broker that is frozen answers neither goodbye."""
+        await asyncio.gather(*(connection.__aexit__(*error) for connection in self.connections))
 
     @property
     def connections(self) -> tuple[Connection, Connection]:

@@ -210,7 +210,10 @@ class Service:
         return [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
 
     async def _wind_down(self, relay: Relay, beginnings: Iterable[Consumes], replies: Consumes) -> None:
-        """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties."""
+        """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties.
+
+        Each bound here, and those of the broker's connections and the HTTP port behind it, add up to less than 25 s.
+        """
         log.info("bridge_stopping")
         live = self._live()
         for worker in live:

@@ -28,7 +28,8 @@ from bridge.errors import BrokerRefused, BrokerUnavailable
 HEARTBEAT_SECONDS = 10
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
-CLOSE_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
+"""Part of the 25 seconds a bridge has to stop. The socket is cut then; what was confirmed or acked is safe."""
 BLOCKED_CHECK_SECONDS = 1.0
 SHORT_LIFE_SECONDS = 2.0
 

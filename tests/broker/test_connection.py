@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from bridge.app.bus import RabbitBus
-from bridge.broker.connection import Connection
+from bridge.broker.connection import CLOSE_SECONDS, Connection
 from bridge.broker.consumer import Consumer
 from bridge.broker.failure import named
 from bridge.broker.private import PrivateBroker
@@ -81,6 +81,16 @@ async def test_second_host_is_tried(dead_url: str, amqp_url: str) -> None:
     async with Connection([dead_url, amqp_url], "test", call_seconds=10) as opened:
         assert opened.is_up
         assert opened.generation == 1
+
+
+async def test_both_connections_are_closed_at_once(private_broker: PrivateBroker) -> None:
+    """A frozen broker answers neither goodbye: one after the other they would take twice the time a stop has."""
+    loop = asyncio.get_running_loop()
+    async with RabbitBus(private_broker.url()):
+        private_broker.freeze()
+        began = loop.time()
+    private_broker.thaw()
+    assert loop.time() - began < 1.6 * CLOSE_SECONDS
 
 
 async def test_cut_connection_is_replaced(connection: Connection, envelope: MakeEnvelope) -> None:
