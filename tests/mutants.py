@@ -108,9 +108,9 @@ MUTANTS = (
         "ack a command before it is journaled",
         "bridge/app/intake.py",
         "        received = delivery.received\n        try:\n"
-        "            plain = unfold(received)\n            channel, command = read_command(",
+        "            plain = unfold(received)\n            known = await self._find(plain)\n",
         "        await delivery.ack()\n        received = delivery.received\n        try:\n"
-        "            plain = unfold(received)\n            channel, command = read_command(",
+        "            plain = unfold(received)\n            known = await self._find(plain)\n",
         "tests/system/test_commit_first.py::test_what_could_not_be_stored_has_not_happened[F1]",
     ),
     Mutant(
@@ -130,16 +130,60 @@ MUTANTS = (
     Mutant(
         "de-duplicate by id only",
         "bridge/app/intake.py",
-        "        if known.body_hash != digest:\n",
+        "        if known.body_hash != body_hash(received):\n",
         "        if False:\n",
         "tests/system/test_bad_input.py::test_a_repeated_id_with_another_body_is_refused",
     ),
     Mutant(
         "forget the dedupe row after success",
         "bridge/app/intake.py",
-        "        if known is not None:\n",
-        '        if known is not None and known.status != "succeeded":\n',
+        "            if known is None:\n",
+        '            if known is None or known.status == "succeeded":\n',
         "tests/system/test_bad_input.py::test_a_repeated_id_gets_the_stored_outcome",
+    ),
+    Mutant(
+        "judge a repeat by the rules for new commands",
+        "bridge/app/intake.py",
+        "            known = await self._find(plain)\n",
+        "            now = datetime.fromtimestamp(self._desk.clock(), UTC)\n"
+        "            read_command(plain, channels=self._desk.workers, now=now)\n"
+        "            known = await self._find(plain)\n",
+        "tests/app/test_intake.py::test_a_repeat_is_known_whatever_has_become_of_its_channel",
+    ),
+    Mutant(
+        "let nobody hear that the broker refuses us",
+        "bridge/app/service.py",
+        '                group.create_task(bus.refused(), name="refusals"),\n',
+        "",
+        "tests/system/test_refused.py::test_a_bridge_that_may_not_publish_any_more_ends_and_says_so",
+    ),
+    Mutant(
+        "leave the library what it cannot decode",
+        "bridge/broker/connection.py",
+        "decoding.install()\n",
+        "",
+        "tests/broker/test_decoding.py::test_what_no_decoder_understands_costs_no_connection",
+    ),
+    Mutant(
+        "sign what may have been smuggled in behind unreadable headers",
+        "bridge/wire/incoming.py",
+        "    check_headers(received)\n",
+        "",
+        "tests/wire/test_incoming.py::test_a_sign_request_with_unreadable_headers_is_refused",
+    ),
+    Mutant(
+        "give commands to several consumers in turn",
+        "bridge/broker/topology.py",
+        " | _IN_ORDER)",
+        ")",
+        "tests/broker/test_topology.py::test_commands_have_one_active_consumer_and_nothing_else_has",
+    ),
+    Mutant(
+        "close the consumers under what is being stored",
+        "bridge/app/service.py",
+        "HAND_SECONDS = 1.0\n",
+        "HAND_SECONDS = 0.0\n",
+        "tests/system/test_stop.py::test_a_command_that_is_being_stored_is_acked_before_the_end",
     ),
     Mutant(
         "wall clock for deadlines",

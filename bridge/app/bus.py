@@ -5,6 +5,7 @@ in-memory broker of `bridge.sim.broker` keeps the same promises, and one suite o
 (`tests/broker/test_suite.py`). Never do here: decide what to publish, retry, or acknowledge by itself.
 """
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -72,6 +73,13 @@ class Bus(Protocol):
         """Deliveries that did not come straight from the exchange `source` are rejected, not handed out."""
         ...
 
+    async def refused(self) -> None:
+        """Raises `BrokerRefused` once the broker has refused us for good; waits as long as that takes.
+
+        Whoever runs for long watches it: a publish that is refused is tried again, and nobody else would tell.
+        """
+        ...
+
 
 class RabbitBus:
     """RabbitMQ over two connections, so that a blocked publisher never silences a consumer.
@@ -91,23 +99,31 @@ class RabbitBus:
             Connection(urls, f"{name} {what}".strip(), ssl_context=ssl_context, call_seconds=call_seconds)
             for what in ("publish", "consume")
         )
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Waits for both. Raises `BrokerRefused`, or `BrokerUnavailable` when none came in time."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._publishing)
-            await stack.enter_async_context(self._consuming)
-            self._stack = stack.pop_all()
+            for connection in self.connections:
+                await stack.enter_async_context(connection)
+            stack.pop_all()  # `__aexit__` closes them
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+    async def __aexit__(self, *error: object) -> None:
+        """Both at once: a broker that is frozen answers neither goodbye."""
+        await asyncio.gather(*(connection.__aexit__(*error) for connection in self.connections))
 
     @property
     def connections(self) -> tuple[Connection, Connection]:
         """The publishing and the consuming one: to be looked at."""
         return self._publishing, self._consuming
+
+    async def refused(self) -> None:
+        waiting = [asyncio.ensure_future(connection.refused()) for connection in self.connections]
+        try:
+            await asyncio.gather(*waiting)
+        finally:
+            for one in waiting:
+                one.cancel()
 
     def replace_urls(self, urls: str | Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
         """New addresses, passwords or certificates, from the next connect on. What is connected stays."""

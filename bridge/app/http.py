@@ -5,13 +5,14 @@ page that points its own name at us, "DNS rebinding"), a foreign origin, a wrong
 who reaches the port may ask for probes and metrics: they hold no secret, no account and no channel's balance.
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Self
@@ -42,6 +43,8 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+CLOSE_SECONDS = 1.0
+"""Part of the 25 seconds a bridge has to stop: what answers no goodbye, or has never asked for anything, is cut."""
 LONGEST_MESSAGE = 1024
 """Of what a page may send to us: it has nothing to say."""
 
@@ -100,6 +103,7 @@ class HttpServer:
             process_request=self._answer,
             compression=None,
             max_size=LONGEST_MESSAGE,
+            close_timeout=CLOSE_SECONDS,
             server_header=None,
             logger=logging.getLogger("websockets.server"),
         )
@@ -112,7 +116,10 @@ class HttpServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        """Bounded from outside as well: the library waits for handshakes that have only begun, as long as those may."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._stack.aclose()
 
     def _tell_taken(self, error: OSError) -> None:
         found = f"{self._settings.host}:{self._settings.port}, {error.strerror or 'not to be had'}"

@@ -2,9 +2,10 @@
 
 A command is acked once it is journaled (F1), or once its refusal and its dead letter are in the outbox, never
 before. A reply or an approval is acked once the step that used it is committed. Whatever one message holds, the
-next is read.
+next is read. While the outbox is full nothing that adds to it is taken in, except the sign replies channels wait for.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,20 @@ from bridge.app.worker import Approved, Replied, Worker
 from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
 from bridge.channel.effect import RefuseApproval, RefuseReply
 from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId, SignRequestId
+from bridge.channel.signature import asked_for
 from bridge.errors import BodyError, Code
 from bridge.journal.journal import Journal
 from bridge.journal.record import AuditEntry, Batch, InboxRow, NewOutbox
 from bridge.wire.cloudevent import unfold
 from bridge.wire.envelope import Envelope, Received
-from bridge.wire.incoming import body_hash, is_replay, read_approval, read_command, read_sign_reply
+from bridge.wire.incoming import (
+    body_hash,
+    is_replay,
+    read_approval,
+    read_command,
+    read_sign_reply,
+    readable_command_id,
+)
 from bridge.wire.letter import LETTER, read_letter_id
 from bridge.wire.result import (
     refused_envelope,
@@ -36,6 +45,8 @@ from bridge.wire.trace import read_trace
 
 log = logging.getLogger(__name__)
 
+LETTERS = "dead-letters"
+"""The lane of all dead letters: their queue refuses when it is full, and no result may wait behind one."""
 HALTED = "the channel is halted: its operators have been told"
 
 
@@ -60,10 +71,13 @@ class Desk:
     observer: Observer = field(default_factory=Observer)
 
     async def answer(self, author: str, envelopes: Sequence[Envelope]) -> None:
-        """The result first. Durable and audited, then on its way."""
-        outbox = tuple(NewOutbox(f"results/{author}", envelope) for envelope in envelopes)
+        """Durable and audited, then on its way: results in their order, letters in theirs."""
+        outbox = tuple(NewOutbox(self._lane(author, envelope), envelope) for envelope in envelopes)
         entries = audit.refused(author, envelopes, envelopes[0].timestamp)
         self.relay.add(await self.journal.commit(Batch(outbox=outbox, audit=entries)))
+
+    def _lane(self, author: str, envelope: Envelope) -> str:
+        return LETTERS if envelope.exchange == f"{self.names.prefix}.{LETTERS}" else f"results/{author}"
 
     async def reject(self, received: Received, error: BodyError) -> None:
         """The refusal and the raw bytes, both in the outbox before the ack: neither can be lost any more."""
@@ -96,25 +110,32 @@ class CommandIntake:
         received = delivery.received
         try:
             plain = unfold(received)
-            channel, command = read_command(
-                plain, channels=self._desk.workers, now=datetime.fromtimestamp(self._desk.clock(), UTC)
-            )
-            await self._accept(plain, channel, command)
+            known = await self._find(plain)
+            if known is None:
+                await self._accept(plain)
+            else:
+                await self._repeat(plain, known)
         except BodyError as error:
             log.info("command_rejected", extra={"code": error.code.value, "path": error.path})
             await self._desk.reject(received, error)
         await delivery.ack()
 
-    async def _accept(self, received: Received, channel: ChannelName, command: Command | Direct) -> None:
+    async def _find(self, received: Received) -> InboxRow | None:
+        """What is known of its id, asked before anything is judged: the rules are for what is to be accepted.
+
+        A repeat may come when its command is too old, its channel halted or gone from the configuration. A refusal
+        would then call a command "not executed" that was.
+        """
+        command_id = readable_command_id(received.body)
+        return None if command_id is None else await self._desk.journal.find_command(command_id)
+
+    async def _accept(self, received: Received) -> None:
+        now = datetime.fromtimestamp(self._desk.clock(), UTC)
+        channel, command = read_command(received, channels=self._desk.workers, now=now)
         if channel in self._desk.halted:
             raise BodyError(Code.CHANNEL_BUSY, HALTED)
-        digest = body_hash(received)
-        known = await self._desk.journal.find_command(CommandId(command.command_id))
-        if known is not None:
-            await self._repeat(received, known, digest)
-            return
         await self._check_backlog(channel, command)
-        row = self._row(received, channel, command, digest)
+        row = self._row(received, channel, command)
         await self._desk.journal.commit(Batch(add_inbox=(row,), audit=tuple(_entries(received, row))))
         log.info("command_journaled", extra={"channel": channel, "command_id": row.command_id, "kind": row.kind})
         worker = self._desk.workers[channel]
@@ -123,7 +144,7 @@ class CommandIntake:
         else:
             worker.line_grew()
 
-    def _row(self, received: Received, channel: ChannelName, command: Command | Direct, digest: str) -> InboxRow:
+    def _row(self, received: Received, channel: ChannelName, command: Command | Direct) -> InboxRow:
         assert received.user_id is not None  # noqa: S101  # read_command refuses a command without
         trace = read_trace(received.headers)
         return InboxRow(
@@ -131,7 +152,7 @@ class CommandIntake:
             channel=channel,
             kind=command.kind,
             author=received.user_id,
-            body_hash=digest,
+            body_hash=body_hash(received),
             body=received.body,
             reply_to=received.reply_to,
             correlation_id=received.correlation_id,
@@ -148,11 +169,11 @@ class CommandIntake:
         if waiting.get(channel, 0) >= self._limit.per_channel or sum(waiting.values()) >= self._limit.total:
             raise BodyError(Code.CHANNEL_BUSY, "too many commands of this channel wait already")
 
-    async def _repeat(self, received: Received, known: InboxRow, digest: str) -> None:
+    async def _repeat(self, received: Received, known: InboxRow) -> None:
         """An id we have met. The same command again gets what is known of it; any other is refused."""
         if known.author != received.user_id:
             raise BodyError(Code.FORBIDDEN, "this command_id is not yours to use", "command_id")
-        if known.body_hash != digest:
+        if known.body_hash != body_hash(received):
             raise BodyError(Code.IDEMPOTENCY_CONFLICT, "another command was given under this command_id", "command_id")
         await self._desk.answer(known.author, self._repeat_answer(received, known))
 
@@ -183,12 +204,33 @@ def _entries(received: Received, row: InboxRow) -> Iterator[AuditEntry]:
 
 
 class ReplyIntake:
+    """What signers answer. The outbox may be full: an answer that is waited for passes, everything else waits."""
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     async def run(self, consumer: Consumes) -> None:
-        async for delivery in consumer:
-            await self.handle(delivery)
+        async with asyncio.TaskGroup() as group:
+            async for delivery in consumer:
+                if self._desk.relay.has_room or self._is_awaited(delivery.received):
+                    await self.handle(delivery)
+                else:
+                    # Beside the others: a signed operation must not wait for the refusal of a stray. How many wait
+                    # like this is bounded by the prefetch.
+                    group.create_task(self._handle_later(delivery))
+
+    async def _handle_later(self, delivery: Delivery) -> None:
+        await self._desk.relay.room()
+        await self.handle(delivery)
+
+    def _is_awaited(self, received: Received) -> bool:
+        """Whether its channel has asked for it: what it brings adds rows, and there is one such request a channel."""
+        try:
+            _, channel, reply = read_sign_reply(unfold(received))
+        except BodyError:
+            return False
+        worker = self._desk.workers.get(channel)
+        return worker is not None and asked_for(worker.state, SignRequestId(reply.sign_request_id)) is not None
 
     async def handle(self, delivery: Delivery) -> None:
         """Given to its channel; or refused to its author, and kept as a dead letter if it cannot be read."""

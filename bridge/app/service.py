@@ -38,6 +38,8 @@ from bridge.node.chain import Chain
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 10.0
+HAND_SECONDS = 1.0
+"""Within the former: how long what was handed out may take until it is acked. What is not comes again."""
 CLOSE_SECONDS = 2.0
 FLUSH_SECONDS = 10.0
 CHANNEL_LANES = ("events", "sign")
@@ -161,6 +163,7 @@ class Service:
             tasks = [
                 group.create_task(relay.run(), name="relay"),
                 group.create_task(self.supervisor.run(), name="workers"),
+                group.create_task(bus.refused(), name="refusals"),
             ]
             for worker in self.workers.values():
                 await worker.taken_over.wait()
@@ -207,17 +210,19 @@ class Service:
         return [worker for name, worker in self.workers.items() if name not in self.supervisor.halted]
 
     async def _wind_down(self, relay: Relay, beginnings: Iterable[Consumes], replies: Consumes) -> None:
-        """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties."""
+        """guarantees.md section 4: nothing new, then what is signed may settle, then the outbox empties.
+
+        Each bound here, and those of the broker's connections and the HTTP port behind it, add up to less than 25 s.
+        """
         log.info("bridge_stopping")
         live = self._live()
         for worker in live:
             worker.take_no_more()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                for consumer in beginnings:
-                    await consumer.close()
-                await asyncio.gather(*(worker.settled() for worker in live))
-                await replies.close()
+                closing = (consumer.close(HAND_SECONDS) for consumer in beginnings)
+                await asyncio.gather(*closing, *(worker.settled() for worker in live))
+                await replies.close(HAND_SECONDS)
                 # A reply that came while the others settled.
                 await asyncio.gather(*(worker.settled() for worker in live))
         except TimeoutError:

@@ -73,6 +73,7 @@ class SignerService:
                 for account in self._signer.accounts
             ]
             tasks = [group.create_task(self._consume(consumer, publisher)) for consumer in consumers]
+            tasks.append(group.create_task(bus.refused()))
             self.ready.set()
             log.info("signer_ready", extra={"accounts": len(consumers)})
             await self._stopping.wait()

@@ -164,6 +164,7 @@ class Worker:
         self._clock = clock
         self._codec = codec_for(terms.dialect)
         self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._in_hand: Item | None = None
         self._rows: dict[str, InboxRow] = {}
         self._line_grew = True
         self._takes_from_line = True
@@ -243,10 +244,9 @@ class Worker:
         self.taken_over.set()  # whoever waits for it must not wait for ever
         sentence = f"the bridge halted this channel: {type(error).__name__}"
         await self._tell("alarm", Code.INVARIANT_VIOLATION.value, {"sentence": sentence, "round": self.state.round})
+        await _settle(self._in_hand)  # what it broke at is decided on by nobody any more
         while not self._items.empty():
-            item = self._items.get_nowait()
-            if isinstance(item, Replied | Approved):
-                await item.settled()
+            await _settle(self._items.get_nowait())
             self._items.task_done()
 
     async def _tell(self, family: str, name: str, data: Mapping[str, object]) -> None:
@@ -272,10 +272,12 @@ class Worker:
             if item is None:
                 await self._decide(Ticked())
                 continue
+            self._in_hand = item
             try:
                 await self._handle(item)
             finally:
                 self._items.task_done()
+            self._in_hand = None
 
     async def _next(self) -> Item | None:
         """What comes next; None when time itself has something to say first."""
@@ -443,6 +445,11 @@ def _is_signed(state: State) -> bool:
     operation, settling = state.operation, state.settling
     own = operation is not None and operation.stage is Stage.SIGNED_SENT
     return own or (settling is not None and not settling.tag.is_opening)
+
+
+async def _settle(item: Item | None) -> None:
+    if isinstance(item, Replied | Approved):
+        await item.settled()
 
 
 def _read_approval(approved: Approved) -> ApprovalGiven:

@@ -20,6 +20,7 @@ from typing import Self
 import aio_pika.abc
 from yarl import URL
 
+from bridge.broker import decoding
 from bridge.broker.failure import FIRST_DELAY_SECONDS, backoff, named
 from bridge.broker.transport import RawConnection
 from bridge.errors import BrokerRefused, BrokerUnavailable
@@ -27,7 +28,8 @@ from bridge.errors import BrokerRefused, BrokerUnavailable
 HEARTBEAT_SECONDS = 10
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
-CLOSE_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
+"""Part of the 25 seconds a bridge has to stop. The socket is cut then; what was confirmed or acked is safe."""
 BLOCKED_CHECK_SECONDS = 1.0
 SHORT_LIFE_SECONDS = 2.0
 
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 # At DEBUG these print whole frames, signed transactions among them (pitfalls.md row 18).
 for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+decoding.install()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +85,7 @@ class Connection:
         self._live: _Live | None = None
         self._changed = asyncio.Event()
         self._refused: BrokerRefused | None = None
+        self._ended = asyncio.Event()
         self._failure = ""
         self._task: asyncio.Task[None] | None = None
         self.call_seconds = call_seconds
@@ -115,7 +119,10 @@ class Connection:
         return str(told.get("version") or "")
 
     def replace_urls(self, urls: str | Sequence[str], ssl_context: ssl.SSLContext | None = None) -> None:
-        """Takes new addresses, passwords or certificates. They count from the next connect on."""
+        """Takes new addresses, passwords or certificates. They count from the next connect on.
+
+        After a refusal there is none: whoever holds this ends by `refused`, and the next process reads the new ones.
+        """
         self._urls = [urls] if isinstance(urls, str) else list(urls)
         self._ssl_context = ssl_context
         self._host = 0
@@ -142,7 +149,7 @@ class Connection:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run_quietly(self) -> None:
-        # A refusal reaches the callers of `wait_up`; a task that nobody awaits must not end in an error.
+        # A refusal reaches those who wait in `refused` or `wait_up`; a task nobody awaits must not end in an error.
         with contextlib.suppress(BrokerRefused):
             await self.run()
 
@@ -156,6 +163,7 @@ class Connection:
         except BrokerRefused as error:
             self._refused = error
             self._changed.set()
+            self._ended.set()
             log.error("broker_refused", extra={"connection": self._name, "reason": str(error)})  # noqa: TRY400
             raise
 
@@ -261,9 +269,20 @@ class Connection:
             last = f": {self._failure}" if self._failure else ""
             raise BrokerUnavailable(f"no connection to the broker within {self.call_seconds:g} s{last}") from error
         if self._live is None:
-            refused = self._refused or BrokerRefused()
-            raise type(refused)(str(refused)) from refused
+            raise self._refusal()
         return self._live
+
+    async def refused(self) -> None:
+        """Raises `BrokerRefused` once the broker has refused us for good; waits as long as that takes."""
+        await self._ended.wait()
+        raise self._refusal()
+
+    def _refusal(self) -> BrokerRefused:
+        """One for each who asks: an error that is raised twice gathers the frames of both."""
+        refused = self._refused or BrokerRefused()
+        told = type(refused)(str(refused))
+        told.__cause__ = refused
+        return told
 
     async def amqp_channel(self, *, confirms: bool = True) -> AmqpChannel:
         """Opens a channel of AMQP, waiting for the connection first. Few and long-lived: pitfalls.md row 13."""

@@ -29,13 +29,15 @@ _FATAL = (
     aiormq.exceptions.ChannelPreconditionFailed,
 )
 
-# RuntimeError is what the library raises for a call on a connection or channel that has just closed.
+# RuntimeError is what the library raises for a call on a connection or channel that has just closed; an invalid state
+# is that of a future which its connection's end and an answer in its buffer both want to settle.
 _TRANSIENT = (
     aiormq.exceptions.AMQPError,
     pamqp.exceptions.PAMQPException,
     RuntimeError,
     OSError,
     EOFError,
+    asyncio.InvalidStateError,
 )
 
 
@@ -71,10 +73,17 @@ async def named(what: str) -> AsyncIterator[None]:
         raise BrokerUnavailable(f"{what}: the connection was lost under the call") from error
     except (BrokerUnavailable, TimeoutError):
         raise
-    except _TRANSIENT as error:
+    except Exception as error:
+        if not _is_the_library_s(error):
+            raise
         if is_our_cancellation():
             raise asyncio.CancelledError from error
         raise translate(error, what) from error
+
+
+def _is_the_library_s(error: Exception) -> bool:
+    """A bare `Exception` is how it ends pending calls of a connection that was closed behind buffered frames."""
+    return isinstance(error, _TRANSIENT) or type(error) is Exception
 
 
 def is_our_cancellation() -> bool:

@@ -152,7 +152,7 @@ def _exchanges(names: Names) -> tuple[Exchange, ...]:
 
 def _queues(names: Names, accounts: Iterable[str]) -> tuple[Queue, ...]:
     return (
-        Queue(names.commands, _work_queue(names, "commands", COMMANDS_LIMIT)),
+        Queue(names.commands, _work_queue(names, "commands", COMMANDS_LIMIT) | _IN_ORDER),
         Queue(names.sign_replies, _work_queue(names, "sign-replies", SIGN_LIMIT)),
         Queue(names.approvals, _work_queue(names, "approvals", SIGN_LIMIT)),
         *(
@@ -192,6 +192,9 @@ def _work_queue(names: Names, source: str, limit: int) -> dict[str, str | int | 
     }
 
 
+# Beside a connection that is half dead each reader would be given every other command. Replies and approvals have
+# no order among themselves, and there a ghost would keep all of them until its heartbeats are missed.
+_IN_ORDER: dict[str, str | int | bool] = {"x-single-active-consumer": True}
 _STREAM: dict[str, str | int | bool] = {
     "x-queue-type": "stream",
     "x-max-age": EVENTS_LOG_AGE,

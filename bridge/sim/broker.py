@@ -1,7 +1,8 @@
 """A RabbitMQ in memory: the same promises in one process, in one event loop, the same way every time.
 
 For tests and for simulations in virtual time. It keeps what a deployment of the bridge uses: durable topic exchanges
-with alternates, queues with bindings, prefetch, redelivery, delivery limits, dead letters, confirms, returns, nacks.
+with alternates, queues with bindings, prefetch, one active consumer where asked for, redelivery, delivery limits, dead
+letters, confirms, returns, nacks.
 One suite holds it and a real RabbitMQ to the same promises (`tests/broker/test_suite.py`). No permissions, no vhosts,
 no TLS, and streams only swallow: those are tested on the real one.
 

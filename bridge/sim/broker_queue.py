@@ -82,6 +82,7 @@ class MemoryQueue:
         self._most = int(arguments.get("x-max-length", UNLIMITED))
         self._refuses = arguments.get("x-overflow") == "reject-publish"
         self._deliveries = int(arguments.get("x-delivery-limit", UNLIMITED))
+        self._is_single = bool(arguments.get("x-single-active-consumer"))
         self._is_stream = arguments.get("x-queue-type") == "stream"
         self._ready: deque[Entry] = deque()
         self._subscriptions: deque[Subscription] = deque()
@@ -172,7 +173,9 @@ class MemoryQueue:
             subscription.take(self._ready.popleft())
 
     def _next(self) -> Subscription | None:
-        """In turn, those that have room."""
+        """In turn, those that have room; with a single active consumer the first of them, or none while it is full."""
+        if self._is_single:
+            return next((first for first in itertools.islice(self._subscriptions, 1) if first.has_room), None)
         for _ in range(len(self._subscriptions)):
             subscription = self._subscriptions[0]
             self._subscriptions.rotate(-1)

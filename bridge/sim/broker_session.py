@@ -102,6 +102,10 @@ class MemorySession:
     def consumer(self, queue: str, *, prefetch: int = PREFETCH, source: str | None = None) -> "MemoryConsumer":
         return MemoryConsumer(self._broker, self._consuming, queue, prefetch, source)
 
+    async def refused(self) -> None:
+        """Here nobody ever is."""
+        await asyncio.get_running_loop().create_future()
+
     def drop(self) -> None:
         """Both lines are cut at this instant: unsettled deliveries go back, publishes on their way are unknown."""
         self._publishing.lose()
@@ -201,6 +205,10 @@ class MemoryConsumer:
         self._stopping = asyncio.Event()
         self.strays = 0
         self.dropped_acks = 0
+
+    @property
+    def is_consuming(self) -> bool:
+        return self._subscription is not None and not self._subscription.is_lost
 
     def __aiter__(self) -> Self:
         return self

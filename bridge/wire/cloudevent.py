@@ -15,7 +15,7 @@ from json.decoder import JSONDecoder
 from typing import Any
 
 from bridge.errors import BodyError, Code
-from bridge.wire.envelope import CE_PREFIXES, Received
+from bridge.wire.envelope import CE_PREFIXES, UNREADABLE_HEADERS, Received
 from bridge.wire.strictbody import Limits, read_object
 
 STRUCTURED = "application/cloudevents+json"
@@ -30,6 +30,7 @@ _DECODER = JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 def unfold(received: Received) -> Received:
     """The message in binary mode. Raises `BodyError` for an envelope that is none; bodies are judged later."""
+    check_headers(received)
     media = _media_type(received.content_type)
     if not media.startswith("application/cloudevents"):
         return received
@@ -44,10 +45,16 @@ def unfold(received: Received) -> Received:
     return replace(received, body=body, headers=headers, content_type=content_type)
 
 
+def check_headers(received: Received) -> None:
+    """Raises `BodyError` where they could not be decoded: that it was dead-lettered to us may stand among them."""
+    if UNREADABLE_HEADERS in received.headers:
+        raise BodyError(Code.MALFORMED, "the headers of the message cannot be read", "headers")
+
+
 def readable_body(received: Received) -> bytes:
     """The body inside an envelope, or what arrived where that is none: a refusal looks for its address in it."""
     try:
-        return unfold(received).body
+        return unfold(replace(received, headers={})).body
     except BodyError:
         return received.body
 

@@ -44,6 +44,8 @@ INSTANT_WORDS = ("at", "deadline", "until")
 """Likewise: a float under such a key is seconds since the epoch and becomes an RFC 3339 text."""
 CE_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 """Before an attribute's name: the RabbitMQ binding, and the two of the AMQP binding."""
+UNREADABLE_HEADERS = "x-unreadable-headers"
+"""The only header of a message whose headers cannot be decoded: not even whether it came straight is known then."""
 MASKED_KEYS = frozenset({"fsm_id", "existing_fsm_id"})
 """Never published, whatever a step put there."""
 

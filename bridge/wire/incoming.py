@@ -20,6 +20,7 @@ from bridge.channel.command import COMMANDS, Command, Direct, Message
 from bridge.channel.identifier import Account, ApprovalRequestId, ChannelName, CommandId, SignRequestId
 from bridge.errors import BodyError, Code, EncodingError
 from bridge.wire.body import ApprovalBody, SignReplyBody, SignRequestBody
+from bridge.wire.cloudevent import check_headers
 from bridge.wire.encoding import account_key
 from bridge.wire.envelope import CHANNEL, UNKNOWN, Received
 from bridge.wire.strictbody import Limits, Numeral, clip, read_object, write_path
@@ -124,6 +125,7 @@ def read_approval(received: Received, *, channels: Container[str]) -> tuple[Chan
 
 def read_sign_request(received: Received) -> SignRequestBody:
     """The question a signer took from its queue. Fields it does not know are ignored. Raises `BodyError`."""
+    check_headers(received)
     values = read_object(received.body, SIGN_REQUEST_LIMITS)
     _check_version(received)
     return _read_model(SignRequestBody, values, ())

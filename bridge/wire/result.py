@@ -149,7 +149,7 @@ def rejection_envelopes(
 ) -> tuple[Envelope, ...]:
     """For what was not accepted: the result first, the copy to a reply address if any, the dead letter last.
 
-    The caller acks the message only after the broker confirmed the first and the last.
+    The caller acks the message only after the first and the last are durable in the outbox (ADR 0010).
     """
     source = name_source(received)
     body = _describe_rejection(received, error, source, at)

@@ -1,5 +1,6 @@
 """`bridge.app.http`: who may ask for what at the small port."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidStatus
 
 from bridge.app.health import Health, Stage
-from bridge.app.http import Answer, HttpServer, Site
+from bridge.app.http import CLOSE_SECONDS, Answer, HttpServer, Site
 from bridge.app.settings import Http
 from bridge.errors import ConfigInvalid
 from bridge.signing.secret import write_secret
@@ -194,3 +195,14 @@ async def test_certificate_makes_the_port_speak_tls_only(tmp_path: Path) -> None
         assert await is_trusted(server, trusting)
         with pytest.raises(httpx.TransportError):
             await get(server, "/livez")
+
+
+async def test_a_client_that_never_asks_does_not_hold_up_the_end() -> None:
+    """A stop has 25 seconds for everything; the library alone waits ten for a handshake that has only begun."""
+    loop = asyncio.get_running_loop()
+    async with serving() as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await get(server, "/livez")  # the server has seen both
+        began = loop.time()
+    assert loop.time() - began < CLOSE_SECONDS + 0.5
+    writer.close()

@@ -7,7 +7,8 @@ import socket
 import pytest
 from yarl import URL
 
-from bridge.broker.connection import Connection
+from bridge.app.bus import RabbitBus
+from bridge.broker.connection import CLOSE_SECONDS, Connection
 from bridge.broker.consumer import Consumer
 from bridge.broker.failure import named
 from bridge.broker.private import PrivateBroker
@@ -51,6 +52,19 @@ async def test_refusal_ends_the_supervisor_with_its_reason(private_broker: Priva
         await refused.amqp_channel()
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["publishing", "consuming"])
+async def test_refused_reconnect_of_either_connection_is_told(private_broker: PrivateBroker, which: int) -> None:
+    """The publishing one has nobody who waits for it: nothing would be published any more, without a word."""
+    async with RabbitBus(private_broker.url("alice"), call_seconds=20) as bus:
+        refused = asyncio.create_task(bus.refused())
+        bus.replace_urls(str(URL(private_broker.url("alice")).with_password("not hers")))
+        connection = bus.connections[which]
+        connection.discard("cut by the test", connection.generation)
+        with pytest.raises(BrokerRefused, match="403"):
+            async with asyncio.timeout(20):
+                await refused
+
+
 async def test_unreachable_broker_is_transient_and_waiting_is_bounded(dead_url: str) -> None:
     """A broker that is not there may come; a caller must not wait for it for ever."""
     absent = Connection(dead_url, "test", call_seconds=0.5)
@@ -67,6 +81,16 @@ async def test_second_host_is_tried(dead_url: str, amqp_url: str) -> None:
     async with Connection([dead_url, amqp_url], "test", call_seconds=10) as opened:
         assert opened.is_up
         assert opened.generation == 1
+
+
+async def test_both_connections_are_closed_at_once(private_broker: PrivateBroker) -> None:
+    """A frozen broker answers neither goodbye: one after the other they would take twice the time a stop has."""
+    loop = asyncio.get_running_loop()
+    async with RabbitBus(private_broker.url()):
+        private_broker.freeze()
+        began = loop.time()
+    private_broker.thaw()
+    assert loop.time() - began < 1.6 * CLOSE_SECONDS
 
 
 async def test_cut_connection_is_replaced(connection: Connection, envelope: MakeEnvelope) -> None:
@@ -105,6 +129,22 @@ async def test_uninvited_cancellation_becomes_a_connection_error() -> None:
     with pytest.raises(BrokerUnavailable, match="lost under the call"):
         async with named("waiting"):
             await pending
+
+
+@pytest.mark.parametrize("error", [Exception(), asyncio.InvalidStateError("invalid state")], ids=repr)
+async def test_what_the_library_ends_pending_calls_with_is_a_connection_error(error: Exception) -> None:
+    """A connection that ends behind buffered frames gives them a bare `Exception()`: passed on it would end us."""
+    with pytest.raises(BrokerUnavailable, match="publishing: ") as caught:
+        async with named("publishing"):
+            raise error
+    assert not isinstance(caught.value, BrokerRefused)
+
+
+async def test_a_bug_of_ours_is_no_connection_error() -> None:
+    """Repeated for ever it would never be found."""
+    with pytest.raises(KeyError):
+        async with named("publishing"):
+            raise KeyError("ours")
 
 
 async def test_our_own_cancellation_passes_through() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bridge.broker.consumer import Consumer
 from bridge.broker.private import PrivateBroker
 from bridge.broker.publisher import Publisher
 from bridge.broker.topology import Topology, declare
+from bridge.broker.transport import SILENCE_SECONDS
 from tests.broker.conftest import MakeEnvelope, until
 from tests.broker.test_consumer import next_delivery, take
 
@@ -51,6 +53,16 @@ async def test_silent_broker_is_noticed_by_its_heartbeats(private_broker: Privat
             private_broker.thaw()
         await until(lambda: connection.is_up, seconds=30)
         assert connection.generation == 2
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="an option of Linux")
+async def test_written_bytes_do_not_wait_for_a_dead_machine(connection: Connection) -> None:
+    """Row 7: heartbeats that cannot be written notice nothing; the kernel would try for a quarter of an hour."""
+    assert connection._live is not None
+    writer = connection._live.raw.socket._writer
+    assert writer is not None
+    raw = writer.get_extra_info("socket")
+    assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == SILENCE_SECONDS * 1000 <= 33_000
 
 
 async def test_cancelled_work_drops_no_message(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import aiormq.channel
 import pytest
 
-from bridge.broker.connection import Connection
+from bridge.broker.connection import AmqpChannel, Connection
 from bridge.broker.consumer import Consumer
 from bridge.broker.private import PrivateBroker
 from bridge.broker.publisher import Publisher
@@ -81,10 +82,26 @@ async def test_publishes_in_flight_have_distinct_message_ids(
     await consumer.close()
 
 
+class Watched(Publisher):
+    """Sees how many confirms the library waits for at once."""
+
+    most = 0
+
+    async def _send(self, amqp_channel: AmqpChannel, envelope: Envelope) -> object:
+        underlay = await amqp_channel.raw.get_underlay_channel()
+        assert isinstance(underlay, aiormq.channel.Channel)
+        sending = asyncio.ensure_future(super()._send(amqp_channel, envelope))
+        while not sending.done():
+            self.most = max(self.most, len(underlay.confirmations))
+            await asyncio.sleep(0)
+        return await sending
+
+
 async def test_many_publishes_share_a_window(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:
-    """A window smaller than the crowd delays; it loses and deadlocks nothing."""
-    publisher = Publisher(connection, window=10)
+    """A cumulative confirm walks through all that is outstanding; a window delays, and loses and deadlocks nothing."""
+    publisher = Watched(connection, window=10)
     await asyncio.gather(*(publisher.publish(envelope(body=b"%d" % number)) for number in range(60)))
+    assert publisher.most == 10
     consumer = Consumer(connection, f"{prefix}.things", prefetch=60)
     bodies = {delivery.received.body for delivery in await take(consumer, 60)}
     assert bodies == {b"%d" % number for number in range(60)}
@@ -131,6 +148,34 @@ async def test_publish_on_a_frozen_broker_ends_and_the_next_works(
         opened.call_seconds = 20
         await publisher.publish(envelope())
         assert opened.generation == 2
+
+
+async def test_publish_that_timed_out_may_land_and_its_repeat_is_the_same(
+    private_broker: PrivateBroker, bus: Topology, prefix: str, envelope: MakeEnvelope
+) -> None:
+    """A timeout means unknown: whoever repeats gives the same id and bytes, or readers take it for another message.
+
+    publish ---> [broker out of memory]   X no confirm    publish again ---> both are there
+    """
+    async with Connection(private_broker.url(), "test") as opened:
+        await declare(opened, bus)
+        publisher = Publisher(opened)
+        opened.call_seconds = 1
+        await private_broker.control("set_vm_memory_high_watermark", "0.00001")
+        try:
+            with pytest.raises(BrokerUnavailable, match="no answer within") as caught:
+                await publisher.publish(envelope())
+        finally:
+            await private_broker.control("set_vm_memory_high_watermark", "0.4")
+        assert not isinstance(caught.value, Nacked | Unroutable | BrokerRefused), "the outcome is unknown"
+        opened.call_seconds = 20
+        await publisher.publish(envelope())
+        consumer = Consumer(opened, f"{prefix}.things")
+        first, second = (delivery.received for delivery in await take(consumer, 2))
+        assert (first.headers, first.body) == (second.headers, second.body)
+        assert first.headers["ce-id"]
+        assert first.message_id != second.message_id
+        await consumer.close()
 
 
 async def test_blocked_broker_is_noticed_and_nothing_is_sent(

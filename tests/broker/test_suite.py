@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from bridge.app.bus import Bus, Consumes, Delivery
+from bridge.broker.consumer import Consumer
 from bridge.broker.topology import Binding, Exchange, Queue, Topology
 from bridge.errors import BrokerUnavailable, Nacked, Unroutable
+from bridge.sim.broker_session import MemoryConsumer
 from bridge.wire.envelope import Envelope, Received
-from tests.broker.conftest import QUORUM, MakeEnvelope
+from tests.broker.conftest import QUORUM, MakeEnvelope, until
 from tests.broker.stand import MemoryStand, RabbitStand, Stand
 
 LIMIT = 2
@@ -41,8 +43,8 @@ async def stand(empty: Stand, prefix: str) -> AsyncIterator[Stand]:
 
 def topology(prefix: str) -> Topology:
     """`things` with a queue and dead letters, `side` that feeds the same queue, `spare` that catches what is lost."""
-    things, side, letters, spare, small = (
-        f"{prefix}.{word}" for word in ("things", "side", "letters", "spare", "small")
+    things, side, letters, spare, small, single = (
+        f"{prefix}.{word}" for word in ("things", "side", "letters", "spare", "small", "single")
     )
     arguments = QUORUM | {
         "x-delivery-limit": LIMIT,
@@ -59,6 +61,7 @@ def topology(prefix: str) -> Topology:
             Queue(letters, QUORUM),
             Queue(spare, QUORUM),
             Queue(small, QUORUM | {"x-max-length": 1, "x-overflow": "reject-publish"}),
+            Queue(single, QUORUM | {"x-single-active-consumer": True}),
         ),
         (
             Binding(things, things, "thing.#"),
@@ -67,6 +70,7 @@ def topology(prefix: str) -> Topology:
             Binding(spare, spare, "#"),
             Binding(small, small, "small"),
             Binding(small, spare, "#"),
+            Binding(things, single, "single"),
         ),
     )
 
@@ -237,6 +241,36 @@ async def test_two_consumers_never_get_the_same_message(bus: Bus, things: str, e
     assert sorted(bodies([delivery.received for delivery in taken])) == [b"1", b"2"]
     await one.close()
     await two.close()
+
+
+@pytest.mark.parametrize("end", ["closed", "cut"])
+async def test_one_consumer_is_active_and_the_next_takes_over_in_order(
+    stand: Stand, bus: Bus, prefix: str, envelope: MakeEnvelope, end: str
+) -> None:
+    """Two readers of the commands, one perhaps a ghost of the other: in turn they would get them out of order.
+
+    1, 2, 3, 4 ---> first (1 acked)   X   second: 2, 3, 4, and nothing before
+    """
+    await publish(bus, envelope, b"1", b"2", b"3", b"4", routing_key="single")
+    async with stand.session() as other:
+        first = other.consumer(f"{prefix}.single", prefetch=2)
+        held = [await next_of(first), await next_of(first)]
+        second = bus.consumer(f"{prefix}.single")
+        waiting = asyncio.create_task(next_of(second))
+        assert isinstance(second, Consumer | MemoryConsumer)
+        await until(lambda: second.is_consuming)
+        assert await held[0].ack()
+        assert (await next_of(first)).received.body == b"3", "room for one more, and the first has it"
+        assert not waiting.done()
+        if end == "closed":
+            await first.close()
+        else:
+            stand.cut(other)
+        delivery = await waiting
+        assert (delivery.received.body, delivery.received.redelivered) == (b"2", True)
+        assert await delivery.ack()
+        assert bodies(await drain(second, 2)) == [b"3", b"4"]
+        await second.close()
 
 
 async def test_unroutable_raises_and_the_next_goes_through(bus: Bus, things: str, envelope: MakeEnvelope) -> None:

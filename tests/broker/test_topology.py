@@ -46,6 +46,12 @@ def test_every_work_queue_is_bounded_and_loses_nothing() -> None:
         assert "x-message-ttl" not in arguments
 
 
+def test_commands_have_one_active_consumer_and_nothing_else_has() -> None:
+    """Their order is promised; a ghost that alone is given replies or approvals would hold up every signature."""
+    alone = [q.name for q in plan("p", [ALICE_ACCOUNT]).queues if q.arguments.get("x-single-active-consumer")]
+    assert alone == ["p.commands"]
+
+
 def test_alternate_exchange_stands_behind_four_exchanges_only() -> None:
     """Behind events or sign requests it would turn "nobody listens" into an Ack (pitfalls.md row 27)."""
     with_alternate = {exchange.name for exchange in plan("p", []).exchanges if exchange.alternate}

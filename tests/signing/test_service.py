@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.app.access import Access
+from bridge.app.bus import Bus
 from bridge.app.settings import Broker
 from bridge.app.signer import SignerService
 from bridge.broker.topology import plan
@@ -18,6 +19,7 @@ from bridge.signing.guard import Guard
 from bridge.signing.key import Key
 from bridge.signing.signer import Signer
 from bridge.sim.broker import MemoryBroker
+from bridge.sim.broker_session import MemorySession
 from bridge.wire.body import SignReplyBody
 from bridge.wire.envelope import Envelope
 from tests.signing.given import EVERYTHING, NOW, OWN, OWN_KEY, ask, update
@@ -28,12 +30,13 @@ SECONDS = 20.0
 
 
 @asynccontextmanager
-async def serving(broker: MemoryBroker, directory: Path) -> AsyncIterator[asyncio.Task[None]]:
+async def serving(broker: MemoryBroker, directory: Path, bus: Bus | None = None) -> AsyncIterator[asyncio.Task[None]]:
     """A signer at work on that broker."""
     with Guard(directory) as guard:
         keys = {Account(OWN): Key(OWN_KEY)}
         signer = Signer(keys, {Account(OWN): EVERYTHING}, lambda: NOW, guard)
-        service = SignerService(PREFIX, signer, Access(Broker()), lambda: NOW, bus=broker.session("signer"))
+        bus = bus or broker.session("signer")
+        service = SignerService(PREFIX, signer, Access(Broker()), lambda: NOW, bus=bus)
         running = asyncio.create_task(service.run())
         await service.ready.wait()
         try:
@@ -115,6 +118,23 @@ async def test_a_signer_that_may_not_reply_ends_and_says_so(
     monkeypatch.setattr(broker, "accept", accept)
     async with serving(broker, tmp_path) as running:
         await asyncio.wait([running], timeout=SECONDS)
+        error = running.exception()
+        assert isinstance(error, ExceptionGroup)
+        assert error.subgroup(BrokerRefused) is not None
+
+
+class Refusing(MemorySession):
+    """A session whose publishing connection is refused for good, as after a change of the password."""
+
+    async def refused(self) -> None:
+        raise BrokerRefused("ACCESS_REFUSED")
+
+
+async def test_a_signer_the_broker_refuses_ends_and_says_so(broker: MemoryBroker, tmp_path: Path) -> None:
+    """Even while nobody asks it for anything: the next request would wait for its deadline."""
+    async with serving(broker, tmp_path, Refusing(broker, "signer", 20.0)) as running:
+        await asyncio.wait([running], timeout=SECONDS)
+        assert running.done()
         error = running.exception()
         assert isinstance(error, ExceptionGroup)
         assert error.subgroup(BrokerRefused) is not None

@@ -185,3 +185,6 @@ class WatchedBus:
 
     def consumer(self, queue: str, **options: Any) -> WatchedConsumer:
         return WatchedConsumer(self._inner.consumer(queue, **options), self._wall)
+
+    async def refused(self) -> None:
+        await self._inner.refused()

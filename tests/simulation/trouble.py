@@ -72,6 +72,9 @@ class MischievousBus:
     def publisher(self) -> "MischievousPublisher":
         return MischievousPublisher(self._inner.publisher(), self._trouble)
 
+    async def refused(self) -> None:
+        await self._inner.refused()
+
 
 class MischievousPublisher:
     def __init__(self, inner: Any, trouble: Trouble) -> None:

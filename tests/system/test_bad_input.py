@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from bridge.app.busclient import user_of
+from bridge.broker.connection import Connection
+from tests.broker.raw import CASES as CASES_OF_PROPERTIES
+from tests.broker.raw import Case, RawProperties, entry, publish_raw, short, table, text
 from tests.system.house import House, Pair, house
 
 PAIR = Pair("today")
@@ -89,6 +93,36 @@ async def test_an_unknown_channel_and_an_unknown_command_are_told_apart(home: Ho
     assert (unknown["outcome"], unknown["code"]) == ("rejected", "unknown_channel")
     strange = await home.run(PAIR.initiator, "dance", **transfer(command_id="u-2"))
     assert (strange["outcome"], strange["code"]) == ("rejected", "unknown_command")
+
+
+async def send_with(home: House, body: bytes, **fields: bytes) -> None:
+    """As a client in another language would: the properties byte by byte."""
+    async with Connection(home.url, "other client") as connection:
+        properties = RawProperties(user_id=short(user_of(home.url).encode()), **fields)
+        await publish_raw(connection, f"{home.prefix}.commands", f"{PAIR.initiator}.transfer", body, properties)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES_OF_PROPERTIES if case.is_readable], ids=lambda case: case.name)
+async def test_a_command_works_whatever_its_properties_say(home: House, case: Case) -> None:
+    """Neither the instant nor an id in Latin-1 means anything to us; the result comes back with what was readable."""
+    await send_with(home, json.dumps(transfer(command_id="odd")).encode(), **case.fields)
+    assert (await home.outcome("odd"))["outcome"] == "succeeded"
+
+
+async def test_a_command_with_unreadable_headers_is_rejected_and_kept(home: House) -> None:
+    """Nothing is known of such a message, not even whether it came straight; what stands around it runs."""
+    before = await home.send(PAIR.initiator, "transfer", **transfer(command_id="before"))
+    raw = json.dumps(transfer(command_id="poison")).encode()
+    await send_with(home, raw, headers=table(entry(b"caf\xe9", b"S", text(b"x"))))
+    after = await home.send(PAIR.initiator, "transfer", **transfer(command_id="after"))
+    rejected = await home.outcome("poison")
+    assert (rejected["code"], rejected["path"], rejected["executed"]) == ("malformed", "headers", False)
+    assert (await home.outcome(before))["outcome"] == "succeeded"
+    assert (await home.outcome(after))["outcome"] == "succeeded"
+    letter, headers = await home.until(lambda: next(iter(home.dead_letters), None))
+    assert (letter, headers["code"], headers["path"]) == (raw, "malformed", "headers")
+    assert home.service is not None
+    assert [connection.generation for connection in home.service._rabbit.connections] == [1, 1]
 
 
 async def test_a_repeated_id_gets_the_stored_outcome(home: House) -> None:

@@ -23,13 +23,14 @@ from bridge.channel.command import (
     Withdraw,
 )
 from bridge.errors import BodyError, Code
-from bridge.wire.envelope import Received
+from bridge.wire.envelope import UNREADABLE_HEADERS, Received
 from bridge.wire.incoming import (
     body_hash,
     canonical_body,
     read_approval,
     read_command,
     read_sign_reply,
+    read_sign_request,
     readable_command_id,
     readable_sign_request_id,
 )
@@ -560,3 +561,11 @@ def test_no_error_echoes_more_than_its_share_of_the_input() -> None:
     assert len(caught.value.path.encode()) <= 200
     assert caught.value.path.startswith("x.é")
     assert "é" not in caught.value.sentence
+
+
+def test_a_sign_request_with_unreadable_headers_is_refused() -> None:
+    """That it was dead-lettered into the queue would stand in them: whoever sent it there was judged by nobody."""
+    received = Received("channels.sign-requests", "ak_x.acme-7", b"{}", headers={UNREADABLE_HEADERS: True})
+    with pytest.raises(BodyError) as caught:
+        read_sign_request(received)
+    assert (caught.value.code, caught.value.path) == (Code.MALFORMED, "headers")

@@ -178,6 +178,7 @@ async def look_deeper(connection: Connection, config: Config, file: str, *, is_o
 def _remake(kind: str, name: str, file: str) -> str:
     again = f"then as the topology user: channel-bridge topology apply -c {file}"
     if kind == "queue":
-        delete = f"empty it, rabbitmqctl delete_queue {name} --if-empty"
+        # With --if-empty rabbitmqctl deletes no quorum queue, says so, and ends with 0.
+        delete = f"wait until `rabbitmqctl list_queues name messages` shows 0, rabbitmqctl delete_queue {name}"
         return f"arguments never change: stop who writes to it, {delete}; {again}"
     return f"arguments never change: stop the bridge, delete the exchange {name} on the management page; {again}"
