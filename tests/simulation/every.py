@@ -21,6 +21,9 @@ from tests.simulation.point import ACTIONS, Action, Kind, Point
 from tests.simulation.world import run
 
 FLOWS = ("transfer", "deposit", "withdraw", "message", "shutdown")
+ENDS = {("legacy-seed", "message"): "unknown"}
+"""How a flow ends without a fault where that is not `succeeded`: the first legacy never says that it took a message.
+No dialect lacks a flow (docs/coverage.md), so none is left out."""
 SEED = 7
 FOLLOWED_AT = 0.9
 CHUNK = 8
@@ -55,12 +58,14 @@ def plan_of(dialect: str, flow: str, role: str) -> Plan:
 
 
 def points_of(dialect: str, flow: str, role: str) -> list[Point]:
-    """Those of the flow itself. Raises ValueError when it breaks a rule without any fault."""
+    """Those of the flow itself. Raises ValueError when it breaks a rule without a fault, or does not end as it should:
+    no case would be no failure."""
     ending = run(plan_of(dialect, flow, role))
     if ending.violations:
         raise ValueError(f"{dialect} {flow} by the {role} breaks rules without a fault: {ending.violations}")
-    if ending.evidence.outcome("command-0") != "succeeded":
-        return []  # a flow this dialect does not know
+    outcome, due = ending.evidence.outcome("command-0"), ENDS.get((dialect, flow), "succeeded")
+    if outcome != due:
+        raise ValueError(f"{dialect} {flow} by the {role} ends {outcome} without a fault, not {due}")
     start = ending.points[0].at
     return [point for point in ending.points if point.at < start + FOLLOWED_AT]
 
