@@ -107,6 +107,9 @@ class Plan:
     dialect: str = "json-rpc"
     is_split: bool = True
     """Whether each role has a bridge of its own."""
+    is_reestablished: bool = False
+    """Whether the node was restarted in order before the first step: from then on an FSM dies with its client's socket,
+    and each attach rotates the credential."""
     steps: tuple[Step, ...] = ()
     faults: tuple[Fault, ...] = ()
     orders: Mapping[int, Action] = field(default_factory=dict)
@@ -146,12 +149,21 @@ def draw_plan(seed: int) -> Plan:
     dialect = random.choices(DIALECTS, (8, 1, 1))[0]
     is_split = random.random() < 0.7
     steps = _draw_steps(random)
-    plan = Plan(seed, dialect, is_split, steps)
+    plan = Plan(seed, dialect, is_split)
     processes = (*plan.bridges, *plan.bridges, *plan.signers)
     faults = tuple(_draw_fault(random, processes) for _ in range(random.choice((1, 1, 2, 2, 3, 5))))
     orders = {random.randrange(20, 400): random.choice(tuple(Action)) for _ in range(random.choice((0, 1, 2, 4)))}
     restart_seconds, heals_at = random.choice((0.05, 0.3, 2.0)), random.choice((20.0, 20.0, 100.0))
-    return Plan(seed, dialect, is_split, steps, faults, orders, restart_seconds, heals_at)
+    return Plan(
+        seed,
+        dialect,
+        is_split,
+        steps=steps,
+        faults=faults,
+        orders=orders,
+        restart_seconds=restart_seconds,
+        heals_at=heals_at,
+    )
 
 
 def _draw_steps(random: Random) -> tuple[Step, ...]:

@@ -18,7 +18,7 @@ from bridge.app.intake import CommandIntake
 from bridge.app.relay import Relay
 from bridge.journal.journal import Journal
 from tests.oracle.judgement import tally
-from tests.simulation.every import plan_of
+from tests.simulation.every import Course, plan_of
 from tests.simulation.plan import FIRST_AMOUNT, ROLES, Plan, Step, draw_plan
 from tests.simulation.point import ACTIONS, Action, Kind
 from tests.simulation.world import Ending, run
@@ -45,7 +45,7 @@ def test_a_world_without_faults_succeeds_wholly() -> None:
 
 def test_a_doubt_is_settled_by_the_next_payment_and_needs_no_operator() -> None:
     """Killed before our signature reached the node, and again before what the probe found is on record (ADR 0026)."""
-    plan = plan_of("json-rpc", "transfer", "initiator")
+    plan = plan_of(Course("json-rpc", "transfer", "initiator"))
     first = next(point for point in run(plan).points if str(point).endswith("initiator > update"))
     killed = replace(plan, orders={first.number: Action.KILL_BEFORE})
     probe = next(p for p in run(killed).points if p.number > first.number and str(p).endswith("initiator > update"))
@@ -101,7 +101,7 @@ def test_a_seed_is_replayed_identically_in_another_process() -> None:
 
 def test_another_seed_is_another_world() -> None:
     """A digest that does not tell worlds apart would prove nothing."""
-    plan = plan_of("json-rpc", "message", "initiator")
+    plan = plan_of(Course("json-rpc", "message", "initiator"))
     assert run(plan).digest == run(plan).digest
     assert run(plan).digest != run(Plan(8, plan.dialect, steps=plan.steps, heals_at=plan.heals_at)).digest
 
@@ -135,7 +135,7 @@ def _with(plan: Plan, number: int, action: Action) -> Plan:
     return Plan(plan.seed, steps=plan.steps, heals_at=plan.heals_at, orders={number: action})
 
 
-PLAN = plan_of("json-rpc", "transfer", "initiator")
+PLAN = plan_of(Course("json-rpc", "transfer", "initiator"))
 
 
 def test_an_ack_before_the_journal_is_found() -> None:

@@ -133,9 +133,10 @@ class World:
         client = await self._start_client()
         await self._start_approvers()
         self.troop.begin()
-        await self._until(self._is_open, OPENING_SECONDS)
-        if not self._is_open():
-            raise RuntimeError(f"the channel never opened: {self.troop.ended} {self.loop.errors}")
+        await self._until_open()
+        if self.plan.is_reestablished:
+            await self._restart_node(NodeRestart(0.0))
+            await self._until_open()
         self.points.begin()
         await self._endure(client)
         self._heal()
@@ -193,6 +194,11 @@ class World:
         """Looks again and again: time costs nothing here."""
         while not look() and self.loop.time() < latest:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _until_open(self) -> None:
+        await self._until(self._is_open, self.loop.time() + OPENING_SECONDS)
+        if not self._is_open():
+            raise RuntimeError(f"the channel never opened: {self.troop.ended} {self.loop.errors}")
 
     def _is_open(self) -> bool:
         for role in ROLES:
