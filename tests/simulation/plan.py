@@ -80,7 +80,8 @@ class HeldConfirms:
 
 @dataclass(frozen=True, slots=True)
 class Mischief:
-    """The next replies of the signer are `late` by so long, `doubled`, or `crossed`: they answer another request."""
+    """The next replies of the signer are `late` by so long, `doubled`, `crossed` (an answer to another request comes
+    before the right one), or `swapped` (it comes alone)."""
 
     at: float
     how: str
@@ -196,6 +197,6 @@ def _draw_fault(random: Random, processes: tuple[str, ...]) -> Fault:
             return HeldConfirms(at, random.uniform(0.5, 40.0))
         case 6:
             seconds = random.choice((5.0, 55.0, 61.0, 130.0, 310.0))
-            return Mischief(at, random.choice(("late", "doubled", "crossed")), random.randint(1, 3), seconds)
+            return Mischief(at, random.choice(("late", "doubled", "crossed", "swapped")), random.randint(1, 3), seconds)
         case _:
             return Pause(at, random.choice((2.0, 30.0, 70.0)))
