@@ -146,6 +146,7 @@ def replay(case: Case, *, is_traced: bool) -> int:
     print(*ending.lines, sep="\n")
     print(*(f"VIOLATION {violation}" for violation in ending.violations), sep="\n")
     print({command_id: bodies[-1]["outcome"] for command_id, bodies in ending.evidence.outcomes.items()})
+    print(f"digest {ending.digest}")
     return bool(ending.violations)
 
 
@@ -162,7 +163,7 @@ def sweep(cases: list[Case], jobs: int) -> int:
             counts += brief.counts
             if brief.faults:
                 broken[case.course] += 1
-                print(f"{'; '.join(brief.faults[:3])}\n    {case.replay}", flush=True)
+                print(f"{'; '.join(brief.faults[:3])}; digest {brief.digest}\n    {case.replay}", flush=True)
     seconds = time.monotonic() - began
     for course, count in runs.items():
         print(f"{course}: {count} runs, {broken[course]} broken")

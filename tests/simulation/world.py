@@ -66,6 +66,8 @@ class Ending:
     evidence: Evidence
     violations: tuple[Violation, ...]
     points: tuple[Point, ...]
+    struck: int
+    """How many of the plan's orders were carried out."""
     lines: tuple[str, ...]
     digest: str
     seconds: float
@@ -121,6 +123,7 @@ class World:
             evidence,
             (*judge(evidence), *self._own_violations(evidence)),
             tuple(points.seen),
+            points.struck,
             tuple(points.lines),
             points.digest,
             self.loop.time(),
