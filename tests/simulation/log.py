@@ -1,4 +1,4 @@
-"""The product's logs of one world, or none: formatting them costs more than the world itself."""
+"""The product's logs of one world, or none: formatting them costs time in which another world could be tried."""
 
 import io
 import logging

@@ -1,6 +1,7 @@
 """Whole worlds: a share of the seeds, and the proof that the simulation can find something."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -163,6 +164,31 @@ def test_a_credential_that_is_not_stored_is_found() -> None:
     assert _rules(plan) == set()
     with patch.object(Journal, "commit", commit):
         assert _rules(plan)
+
+
+def test_logs_that_nobody_writes_are_found() -> None:
+    """Otherwise "no secret in any log" could hold of a thousand empty logs."""
+    plan = Plan(PLAN.seed, steps=PLAN.steps, heals_at=PLAN.heals_at, has_logs=True)
+    assert _rules(plan) == set()
+    logging.disable()
+    try:
+        assert _rules(plan) == {"logs are written"}
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_a_credential_in_a_log_is_found() -> None:
+    """The sweep's logs are those of a deployment, but for what masks them."""
+    plan = Plan(PLAN.seed, steps=PLAN.steps, heals_at=PLAN.heals_at, has_logs=True)
+    original = Journal.commit
+
+    async def commit(self: Journal, batch: Any) -> Any:
+        if batch.fsm_id is not None:
+            logging.getLogger("bridge.journal").info("stored %s", batch.fsm_id)
+        return await original(self, batch)
+
+    with patch.object(Journal, "commit", commit), patch("bridge.app.telemetry.redact", str):
+        assert _rules(plan) == {"nothing secret is readable"}
 
 
 def test_every_kind_of_point_is_met_and_has_actions() -> None:

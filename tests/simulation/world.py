@@ -295,6 +295,8 @@ class World:
         for name, bodies in evidence.outcomes.items():
             if any("guard_conflict" in str(body) for body in bodies):
                 found.append(Violation("the guard is no obstacle", name, str(bodies[-1])))
+        if self.plan.has_logs and not evidence.texts["log"]:
+            found.append(Violation("logs are written", "world", "no secret could be found in nothing"))
         if not any(pair.is_lost for pair in evidence.pairs):
             found += [Violation("nothing stays in doubt", name, "after the healing") for name in doubtful(evidence)]
         return found
