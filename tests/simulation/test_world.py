@@ -1,5 +1,6 @@
 """Whole worlds: a share of the seeds, and the proof that the simulation can find something."""
 
+import asyncio
 import json
 import logging
 import os
@@ -172,6 +173,23 @@ def test_a_credential_that_is_not_stored_is_found() -> None:
     assert _rules(plan) == set()
     with patch.object(Journal, "commit", commit):
         assert _rules(plan)
+
+
+def test_an_error_that_nobody_looks_at_is_found() -> None:
+    """A task that failed in silence has left its work undone."""
+    original = CommandIntake.handle
+    kept = []
+
+    async def fail() -> None:
+        raise RuntimeError("nobody looks")
+
+    async def handle(self: CommandIntake, delivery: Any) -> None:
+        kept.append(asyncio.get_running_loop().create_task(fail()))
+        await original(self, delivery)
+        kept.clear()
+
+    with patch.object(CommandIntake, "handle", handle):
+        assert _rules(PLAN) == {"no error is uncaught"}
 
 
 def test_logs_that_nobody_writes_are_found() -> None:

@@ -132,6 +132,11 @@ class Troop:
 
     def clear(self) -> None:
         """The world is over: the signers, which nobody stops, leave their records open."""
+        for process in self._running.values():
+            process.let_go()
+        self._running.clear()
+        self._tasks.clear()
+        self.services.clear()
         for guard in self._guards:
             guard.close()
 

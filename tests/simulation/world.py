@@ -5,6 +5,7 @@ the plan's faults are over the world heals, runs until every command has its end
 """
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -42,7 +43,7 @@ from tests.simulation.plan import (
 )
 from tests.simulation.point import Point, Points
 from tests.simulation.process import Process
-from tests.simulation.surroundings import surroundings
+from tests.simulation.surroundings import freeze, surroundings
 from tests.simulation.troop import LOOK_SECONDS, Troop, aside, describe
 from tests.simulation.trouble import Trouble
 from tests.simulation.watch import Watch
@@ -76,6 +77,7 @@ class Ending:
 
 def run(plan: Plan, *, is_traced: bool = False) -> Ending:
     """One world, from its beginning to its judgement. Leaves nothing behind."""
+    freeze()
     directory = Path(tempfile.mkdtemp(prefix="world-", dir=DISK if DISK.is_dir() else None))
     try:
         with keep_logs(plan.has_logs) as log, surroundings(plan.seed):
@@ -191,6 +193,7 @@ class World:
             task.cancel()
         self.loop.run_until_complete(_turns())
         self.troop.clear()
+        gc.collect()  # asyncio tells of an error that nobody looked at when its task is gone
         self.loop.close()
 
     async def _until(self, look: Callable[[], bool], latest: float = float("inf")) -> None:
