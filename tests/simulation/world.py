@@ -15,7 +15,10 @@ from random import Random
 
 from bridge.app.deployment import plan as plan_topology
 from bridge.channel.identifier import ChannelName
+from bridge.channel.terms import Role
 from bridge.sim.broker import MemoryBroker
+from bridge.sim.fault import PeerDisconnected
+from bridge.sim.nemesis import carry_out
 from bridge.sim.server import SimulatedNode
 from tests.oracle.evidence import Evidence, Pair
 from tests.oracle.judgement import doubtful, judge
@@ -33,13 +36,19 @@ from tests.simulation.plan import (
     BusLoss,
     Cut,
     Fault,
+    Freeze,
+    HalfOpen,
     HeldConfirms,
     Kill,
     Mischief,
     Nacks,
     NodeRestart,
+    NoticeLate,
+    OnLink,
     Pause,
+    PeerGone,
     Plan,
+    Stop,
 )
 from tests.simulation.point import Point, Points
 from tests.simulation.process import Process
@@ -235,16 +244,33 @@ class World:
         match fault:
             case Kill(process=name, down=down):
                 self.troop.kill_named(name, down)
-            case Cut(role=role):
-                self.network.cut(role)
+            case Stop(process=name, down=down):
+                await self.troop.rest(name, down)
+            case Cut() | Freeze() | HalfOpen():
+                await self._hurt_link(fault)
             case NodeRestart():
                 await self._restart_node(fault)
+            case PeerGone(role=role):
+                await carry_out(self.node, PeerDisconnected(role=Role(role)))
+            case NoticeLate(seconds=seconds):
+                self.node.gate.notice_seconds = seconds
             case BusLoss(process=name):
                 self.troop.lose_bus(name)
             case Nacks() | HeldConfirms() | Mischief():
                 self.trouble.begin(fault)
             case Pause(seconds=seconds):
                 self.loop.skip(seconds)
+
+    async def _hurt_link(self, fault: OnLink) -> None:
+        match fault:
+            case Cut(role=role):
+                self.network.cut(role)
+            case HalfOpen(role=role):
+                self.network.break_off(role)
+            case Freeze(role=role, seconds=seconds, way=way):
+                self.network.freeze(role, way)
+                await asyncio.sleep(seconds)
+                self.network.thaw(role)
 
     async def _restart_node(self, fault: NodeRestart) -> None:
         if self.node.is_listening:
@@ -256,7 +282,8 @@ class World:
         self.points.note("HEALED")
         self.points.heal()
         self.trouble.heal()
-        self.network.release_all()
+        self.network.heal()
+        self.node.gate.clear()
 
     async def _settle(self, client: Client) -> None:
         """Until every command has its end, an operator looking after what stays in doubt."""
