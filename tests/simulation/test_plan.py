@@ -1,5 +1,6 @@
 """What seeds draw, and that each fault of a plan does what it is said to."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -17,6 +18,7 @@ from tests.simulation.plan import (
     Stop,
     draw_plan,
 )
+from tests.simulation.point import Action
 from tests.simulation.world import Ending, run
 
 STEPS = tuple(Step(float(number), "initiator", "transfer", FIRST_AMOUNT + number) for number in range(3))
@@ -68,6 +70,17 @@ def test_a_half_open_socket_after_a_reestablish_costs_no_channel() -> None:
 @pytest.mark.parametrize("role", ["initiator", "responder"])
 def test_an_fsm_that_ends_is_reestablished(role: str) -> None:
     assert said(meet(PeerGone(0.5, role)), "info.channel_reestablished")
+
+
+@pytest.mark.parametrize("action", [Action.SWALLOW, Action.DOUBLE])
+def test_a_handshake_that_is_spoilt_at_a_reestablish_is_the_stated_exception(action: Action) -> None:
+    """G5: the node rotates its credential, and the connection dies before anybody has read the new one."""
+    plan = Plan(4, steps=STEPS, faults=(PeerGone(0.5, "initiator"),))
+    points = run(plan).points
+    number = next(point.number for point in points if str(point).endswith("initiator < response"))
+    ending = run(replace(plan, orders={number: action}))
+    assert [str(violation) for violation in ending.violations] == []
+    assert ending.evidence.pairs[0].is_lost
 
 
 def test_an_end_that_is_noticed_late_is_survived() -> None:
