@@ -63,6 +63,15 @@ def test_a_doubt_is_settled_by_the_next_payment_and_needs_no_operator() -> None:
     assert doubts
 
 
+def test_a_world_waits_for_a_side_that_is_still_quiet() -> None:
+    """All commands may have ended while one side sits out its quiet time after a reestablish, its books behind."""
+    steps = (Step(0.0, "responder", "deposit", FIRST_AMOUNT),)
+    plan = Plan(7, is_split=False, is_reestablished=True, steps=steps)
+    locked = next(_kinds(run(plan), Kind.PUBLISH, "deposit.succeeded"))
+    numbers = range(locked - 40, locked)
+    assert [number for number in numbers if _rules(replace(plan, orders={number: Action.KILL_AFTER}))] == []
+
+
 def test_heads_of_the_audit_are_told_while_it_grows() -> None:
     """Whoever reads one channel's events holds anchors for `audit verify`, each once."""
     steps = tuple(Step(at, ROLES[0], "transfer", FIRST_AMOUNT + round(at)) for at in (1.0, 4000.0, 8000.0))

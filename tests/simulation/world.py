@@ -62,6 +62,8 @@ QUIET_SECONDS = 2000.0
 """How long after the healing a command may take to come to its end; longer than any timer of node and bridge."""
 LOST_SECONDS = 400.0
 """The same where the channel may be lost: longer than the 150 s after which its operators are called."""
+BACK_SECONDS = 100.0
+"""How long a side may take to come back behind its commands' ends; longer than the quiet time of 65 s."""
 MEND_SECONDS = 90.0
 """How often an operator looks for commands in doubt."""
 TAIL_SECONDS = 3.0
@@ -286,11 +288,15 @@ class World:
         self.node.gate.clear()
 
     async def _settle(self, client: Client) -> None:
-        """Until every command has its end, an operator looking after what stays in doubt."""
+        """Until every command has its end, an operator looking after what stays in doubt, and both sides are back.
+
+        A side that is still away has not seen yet what the other one has done: its books could not be complete.
+        """
         latest = self.loop.time() + (LOST_SECONDS if self.plan.may_doubt else QUIET_SECONDS)
         while client.open and self.loop.time() < latest:
             await self._until(lambda: not client.open, self.loop.time() + MEND_SECONDS)
             await client.mend()
+        await self._until(self._is_open, self.loop.time() + BACK_SECONDS)
 
     # --- the end ------------------------------------------------------------------------------------------
 
