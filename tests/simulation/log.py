@@ -1,4 +1,4 @@
-"""The product's logs of one world, or none: formatting them costs time in which another world could be tried."""
+"""The product's logs of one world, or none: thousands of worlds with one fault each would all say the same."""
 
 import io
 import logging

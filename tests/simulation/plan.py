@@ -14,8 +14,6 @@ DIALECTS = ("json-rpc", "legacy-late", "legacy-seed")
 ROLES = ("initiator", "responder")
 CHOICES = 30
 """Numbers an order is drawn from: as many for each action of any kind of point."""
-LOGGED = 0.05
-"""The share of worlds whose logs are written and searched for secrets: it costs more than the world itself."""
 FIRST_AMOUNT = 1_000_000
 """Amounts count up from here: each is unique, and none is another's sum."""
 
@@ -204,7 +202,6 @@ def draw_plan(seed: int) -> Plan:
     faults = tuple(_draw_fault(random, plan) for _ in range(random.choice((1, 1, 2, 2, 3, 5))))
     orders = {random.randrange(20, 400): random.randrange(CHOICES) for _ in range(random.choice((0, 1, 2, 4)))}
     restart_seconds, heals_at = random.choice((0.05, 0.3, 2.0)), random.choice((20.0, 20.0, 100.0))
-    has_logs = random.random() < LOGGED
     return Plan(
         seed,
         dialect,
@@ -214,7 +211,7 @@ def draw_plan(seed: int) -> Plan:
         orders=orders,
         restart_seconds=restart_seconds,
         heals_at=heals_at,
-        has_logs=has_logs,
+        has_logs=True,
     )
 
 
