@@ -7,6 +7,7 @@ spelling in each form: what is read and written again is what came. Source: tran
 import base64
 import binascii
 import hashlib
+from functools import lru_cache
 
 from bridge.channel.identifier import Account
 from bridge.errors import EncodingError
@@ -17,6 +18,8 @@ MAX_BASE58 = 200_000
 """Characters. Base58 costs the square of its length: a longer text is refused, not computed."""
 
 _DIGITS = {character: value for value, character in enumerate(ALPHABET)}
+KEPT = 256
+"""Accounts remembered either way: they are the same few again and again, and only valid ones, so all are short."""
 _STRIDE = 10
 """Digits computed at a time: 58**10 fits a machine word, which makes the square ten times smaller."""
 _BASE64 = frozenset({"tx", "ba", "cb", "pi", "ss", "cs", "ck", "cv"})
@@ -75,6 +78,7 @@ def to_legacy(text: str) -> str:
     return encode_legacy(*decode_any(text))
 
 
+@lru_cache(KEPT)
 def account(key: bytes) -> Account:
     """Raises EncodingError unless the key has 32 bytes."""
     length = _LENGTHS["ak"]
@@ -83,6 +87,7 @@ def account(key: bytes) -> Account:
     return Account(encode("ak", key))
 
 
+@lru_cache(KEPT)
 def account_key(account: str) -> bytes:
     """The 32 bytes of an account's public key. Raises EncodingError."""
     return decode(account, "ak")

@@ -45,6 +45,7 @@ PARTS = (
     ),
     Part("seeds", ("tests.simulation", "--seeds", "1000", "--jobs", "2"), 1400, is_virtual=True),
     Part("every", ("tests.simulation.every", "--jobs", "2"), 1400, is_virtual=True),
+    Part("schedules", ("tests.simulation.schedule", "--examples", "600", "--jobs", "2"), 900, is_virtual=True),
     Part("points", ("tests.faults.points", "--draw", "120"), 900),
     Part("writes", ("tests.faults.writes", "--dialect", "json-rpc"), 900),
     Part("writes-late", ("tests.faults.writes", "--dialect", "legacy-late"), 1300),

@@ -43,21 +43,22 @@ def replay(seed: int, *, is_traced: bool) -> int:
 def sweep(seeds: range, jobs: int) -> int:
     began = time.monotonic()
     counts: Counter[str] = Counter()
-    failing, virtual, points = [], 0.0, 0
+    failing, virtual, points, struck = [], 0.0, 0, 0
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for number, brief in enumerate(pool.map(live_seed, seeds, chunksize=CHUNK), 1):
             counts += brief.counts
             virtual += brief.virtual_seconds
             points += brief.points
+            struck += brief.struck
             if brief.faults:
                 failing.append(brief.seed)
-                print(f"seed {brief.seed}: {'; '.join(brief.faults[:3])}", flush=True)
+                print(f"seed {brief.seed}: {'; '.join(brief.faults[:3])}; digest {brief.digest}", flush=True)
             if number % 100 == 0:
                 print(f"{number} of {len(seeds)} seeds, {len(failing)} failing", file=sys.stderr, flush=True)
     seconds = time.monotonic() - began
     told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
     print(
-        f"simulation: {len(seeds)} seeds, {len(failing)} failing; commands: {told}; {points} points, "
+        f"simulation: {len(seeds)} seeds, {len(failing)} failing; commands: {told}; {points} points, {struck} struck, "
         f"{virtual / 3600:.1f} virtual hours in {seconds:.0f} s ({len(seeds) / seconds:.1f} runs/s)"
     )
     return bool(failing)

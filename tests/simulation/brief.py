@@ -24,6 +24,8 @@ class Brief:
     counts: Counter[str] = field(default_factory=Counter)
     virtual_seconds: float = 0.0
     points: int = 0
+    struck: int = 0
+    """How many orders of its plan were carried out."""
 
 
 class Spins(Exception):
@@ -45,7 +47,9 @@ def live(plan: Plan) -> Brief:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     faults = tuple(str(violation) for violation in ending.violations)
-    return Brief(plan.seed, faults, ending.digest, tally(ending.evidence), ending.seconds, len(ending.points))
+    return Brief(
+        plan.seed, faults, ending.digest, tally(ending.evidence), ending.seconds, len(ending.points), ending.struck
+    )
 
 
 def live_seed(seed: int) -> Brief:

@@ -1,4 +1,4 @@
-"""The product's logs of one world, or none: formatting them costs more than the world itself."""
+"""The product's logs of one world, or none: thousands of worlds with one fault each would all say the same."""
 
 import io
 import logging

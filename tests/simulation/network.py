@@ -71,6 +71,8 @@ class End(asyncio.Transport):
         self._inbox: deque[bytes | _Mark] = deque()
         self._random = network.random_for(name)
         self._free_at = 0.0
+        self._stuck: list[bytes | _Mark] | None = None
+        """What waits for the thaw; None as long as the way to the other end is free."""
         if process is not None:
             process.deaths.append(self.die)
 
@@ -157,11 +159,24 @@ class End(asyncio.Transport):
     # --- the way to the other end -------------------------------------------------------------------------
 
     def _send(self, item: bytes | _Mark) -> None:
+        if self._stuck is not None:
+            self._stuck.append(item)
+            return
         loop = self.network.loop
         due = loop.time() + self._random.uniform(*LATENCY_SECONDS)
         # Timers of one instant fire in no order, bytes arrive in theirs.
         self._free_at = due = max(due, self._free_at + APART_SECONDS)
         loop.call_at(due, self.peer.arrive, item, context=self.peer._context)
+
+    def freeze(self) -> None:
+        """From here on nothing leaves for the other end, not even the news that this one is gone."""
+        if self._stuck is None:
+            self._stuck = []
+
+    def thaw(self) -> None:
+        stuck, self._stuck = self._stuck or (), None
+        for item in stuck:
+            self._send(item)
 
     def send_late(self, data: bytes) -> None:
         """What the network held back arrives, and then the end of it."""
@@ -228,6 +243,10 @@ class End(asyncio.Transport):
         """The network loses this socket: both ends meet a reset."""
         self.peer.abort()
         self._loop_call(0.0, self.arrive, _Mark.RESET)
+
+    def tell(self) -> None:
+        """The other end of one that was broken off meets its reset too."""
+        self._send(_Mark.RESET)
 
     def break_off(self) -> None:
         """This end alone meets a reset; the other end knows nothing of it yet."""
@@ -302,6 +321,8 @@ class Network:
         self._seed = seed
         self._made = 0
         self._held: list[tuple[End, bytes]] = []
+        self._frozen: list[tuple[str, End]] = []
+        self._broken: list[End] = []
 
     def random_for(self, name: str) -> Random:
         """Each end draws by itself, so that one more frame here moves no latency there."""
@@ -338,6 +359,26 @@ class Network:
             if end.who == who and not end.is_over:
                 end.cut()
 
+    def freeze(self, who: str, way: str) -> None:
+        """The sockets of that channel's role, those there are, carry nothing `to_node`, `from_node`, or `both`."""
+        for ours in (end for end in self.ends if end.who == who and not end.is_over):
+            for end, direction in ((ours, "to_node"), (ours.peer, "from_node")):
+                if way in (direction, "both"):
+                    end.freeze()
+                    self._frozen.append((who, end))
+
+    def thaw(self, who: str) -> None:
+        """What was stuck arrives, in order; of a socket that ended meanwhile the end."""
+        for _, end in (frozen for frozen in self._frozen if frozen[0] == who):
+            end.thaw()
+        self._frozen = [frozen for frozen in self._frozen if frozen[0] != who]
+
+    def break_off(self, who: str) -> None:
+        """The client's ends meet a reset, the node's know nothing of it: half-open, until the healing."""
+        for end in (end for end in self.ends if end.who == who and not end.is_over):
+            end.break_off()
+            self._broken.append(end)
+
     # --- frames that come after the reconnect -------------------------------------------------------------
 
     def hold(self, end: End, data: bytes) -> None:
@@ -352,7 +393,13 @@ class Network:
         for end, data in due:
             end.send_late(data)
 
-    def release_all(self) -> None:
+    def heal(self) -> None:
+        """Whatever is held back or unknown arrives."""
         for end, data in self._held:
             end.send_late(data)
         self._held.clear()
+        for who in dict.fromkeys(who for who, _ in self._frozen):
+            self.thaw(who)
+        for end in self._broken:
+            end.tell()
+        self._broken.clear()

@@ -12,6 +12,8 @@ from tests.simulation.point import Action
 
 DIALECTS = ("json-rpc", "legacy-late", "legacy-seed")
 ROLES = ("initiator", "responder")
+CHOICES = 30
+"""Numbers an order is drawn from: as many for each action of any kind of point."""
 FIRST_AMOUNT = 1_000_000
 """Amounts count up from here: each is unique, and none is another's sum."""
 
@@ -80,7 +82,8 @@ class HeldConfirms:
 
 @dataclass(frozen=True, slots=True)
 class Mischief:
-    """The next replies of the signer are `late` by so long, `doubled`, or `crossed`: they answer another request."""
+    """The next replies of the signer are `late` by so long, `doubled`, `crossed` (an answer to another request comes
+    before the right one), or `swapped` (it comes alone)."""
 
     at: float
     how: str
@@ -96,7 +99,53 @@ class Pause:
     seconds: float
 
 
-Fault = Kill | Cut | NodeRestart | BusLoss | Nacks | HeldConfirms | Mischief | Pause
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A bridge ends in order, as on SIGTERM, and is started again."""
+
+    at: float
+    process: str
+    down: float
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The sockets of that role carry nothing `to_node`, `from_node` or `both`, then all at once. Newer ones work."""
+
+    at: float
+    role: str
+    seconds: float
+    way: str
+
+
+@dataclass(frozen=True, slots=True)
+class HalfOpen:
+    """The bridge of that role loses its sockets, and the node does not know it before the healing."""
+
+    at: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerGone:
+    """The FSM opposite that role ends."""
+
+    at: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeLate:
+    """From here on the node notices the end of a socket so much later: its client may be back before that."""
+
+    at: float
+    seconds: float
+
+
+OnBus = BusLoss | Nacks | HeldConfirms
+OnLink = Cut | Freeze | HalfOpen
+OnNode = NodeRestart | PeerGone | NoticeLate
+Fault = Kill | Stop | OnBus | OnLink | OnNode | Mischief | Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +156,17 @@ class Plan:
     dialect: str = "json-rpc"
     is_split: bool = True
     """Whether each role has a bridge of its own."""
+    is_reestablished: bool = False
+    """Whether the node was restarted in order before the first step: from then on an FSM dies with its client's socket,
+    and each attach rotates the credential."""
     steps: tuple[Step, ...] = ()
     faults: tuple[Fault, ...] = ()
-    orders: Mapping[int, Action] = field(default_factory=dict)
-    """What to do at which numbered point."""
+    orders: Mapping[int, Action | int] = field(default_factory=dict)
+    """What to do at which numbered point; a number picks one of the actions that make sense there."""
     restart_seconds: float = 0.3
     """How long a process stays down that was killed at a point."""
     heals_at: float = 20.0
-    """From then on nothing more is broken, and the world runs until it is quiet."""
+    """From then on, or once the last fault is over, nothing more is broken, and the world runs until it is quiet."""
     has_logs: bool = False
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Options of the channels' policy; what is not named here is allowed."""
@@ -146,12 +198,21 @@ def draw_plan(seed: int) -> Plan:
     dialect = random.choices(DIALECTS, (8, 1, 1))[0]
     is_split = random.random() < 0.7
     steps = _draw_steps(random)
-    plan = Plan(seed, dialect, is_split, steps)
-    processes = (*plan.bridges, *plan.bridges, *plan.signers)
-    faults = tuple(_draw_fault(random, processes) for _ in range(random.choice((1, 1, 2, 2, 3, 5))))
-    orders = {random.randrange(20, 400): random.choice(tuple(Action)) for _ in range(random.choice((0, 1, 2, 4)))}
+    plan = Plan(seed, dialect, is_split)
+    faults = tuple(_draw_fault(random, plan) for _ in range(random.choice((1, 1, 2, 2, 3, 5))))
+    orders = {random.randrange(20, 400): random.randrange(CHOICES) for _ in range(random.choice((0, 1, 2, 4)))}
     restart_seconds, heals_at = random.choice((0.05, 0.3, 2.0)), random.choice((20.0, 20.0, 100.0))
-    return Plan(seed, dialect, is_split, steps, faults, orders, restart_seconds, heals_at)
+    return Plan(
+        seed,
+        dialect,
+        is_split,
+        steps=steps,
+        faults=faults,
+        orders=orders,
+        restart_seconds=restart_seconds,
+        heals_at=heals_at,
+        has_logs=True,
+    )
 
 
 def _draw_steps(random: Random) -> tuple[Step, ...]:
@@ -167,23 +228,56 @@ def _draw_steps(random: Random) -> tuple[Step, ...]:
     return tuple(sorted(steps, key=lambda step: step.at))
 
 
-def _draw_fault(random: Random, processes: tuple[str, ...]) -> Fault:
-    at = random.uniform(0.0, 6.0)
-    match random.choices(range(8), (10, 4, 2, 3, 2, 2, 3, 1))[0]:
+def _draw_fault(random: Random, plan: Plan) -> Fault:
+    draw = random.choices((_draw_standstill, _draw_on_link, _draw_on_node, _draw_on_bus), (13, 9, 5, 10))[0]
+    return draw(random, plan, random.uniform(0.0, 6.0))
+
+
+def _draw_standstill(random: Random, plan: Plan, at: float) -> Fault:
+    """Of one process, or of everything."""
+    match random.choices(range(3), (10, 2, 1))[0]:
         case 0:
-            return Kill(at, random.choice(processes), random.choice((0.02, 0.5, 5.0)))
+            return Kill(at, _draw_process(random, plan), random.choice((0.02, 0.5, 5.0)))
         case 1:
-            return Cut(at, random.choice(ROLES))
-        case 2:
-            return NodeRestart(at, random.uniform(0.1, 5.0), is_killed=random.random() < 0.25)
-        case 3:
-            return BusLoss(at, random.choice(processes))
-        case 4:
-            return Nacks(at, random.randint(1, 8))
-        case 5:
-            return HeldConfirms(at, random.uniform(0.5, 40.0))
-        case 6:
-            seconds = random.choice((5.0, 55.0, 61.0, 130.0, 310.0))
-            return Mischief(at, random.choice(("late", "doubled", "crossed")), random.randint(1, 3), seconds)
+            return Stop(at, random.choice(plan.bridges), random.choice((0.1, 20.0, 130.0)))
         case _:
             return Pause(at, random.choice((2.0, 30.0, 70.0)))
+
+
+def _draw_on_link(random: Random, _: Plan, at: float) -> Fault:
+    role = random.choice(ROLES)
+    match random.choices(range(3), (4, 3, 2))[0]:
+        case 0:
+            return Cut(at, role)
+        case 1:
+            return Freeze(at, role, random.choice((2.0, 15.0, 70.0)), random.choice(("to_node", "from_node", "both")))
+        case _:
+            return HalfOpen(at, role)
+
+
+def _draw_on_node(random: Random, _: Plan, at: float) -> Fault:
+    match random.choices(range(3), (2, 2, 1))[0]:
+        case 0:
+            return NodeRestart(at, random.uniform(0.1, 5.0), is_killed=random.random() < 0.25)
+        case 1:
+            return PeerGone(at, random.choice(ROLES))
+        case _:
+            return NoticeLate(at, random.choice((0.02, 0.2, 0.6)))
+
+
+def _draw_on_bus(random: Random, plan: Plan, at: float) -> Fault:
+    """Of the broker, or of a signer."""
+    match random.choices(range(4), (3, 2, 2, 3))[0]:
+        case 0:
+            return BusLoss(at, _draw_process(random, plan))
+        case 1:
+            return Nacks(at, random.randint(1, 8))
+        case 2:
+            return HeldConfirms(at, random.uniform(0.5, 40.0))
+        case _:
+            seconds = random.choice((5.0, 55.0, 61.0, 130.0, 310.0))
+            return Mischief(at, random.choice(("late", "doubled", "crossed", "swapped")), random.randint(1, 3), seconds)
+
+
+def _draw_process(random: Random, plan: Plan) -> str:
+    return random.choice((*plan.bridges, *plan.bridges, *plan.signers))

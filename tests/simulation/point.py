@@ -46,6 +46,14 @@ ACTIONS: Mapping[Kind, tuple[Action, ...]] = {
 """What makes sense where."""
 
 
+def fit(order: Action | int | None, kind: Kind) -> Action | None:
+    """What an order means at such a point: an action only where it makes sense, a number always one that does."""
+    actions = ACTIONS[kind]
+    if isinstance(order, int):
+        return actions[order % len(actions)]
+    return order if order in actions else None
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     number: int
@@ -63,12 +71,14 @@ class Point:
 class Points:
     """Counts from `begin` on; before it and after `end` nothing is numbered, and nothing is done."""
 
-    orders: Mapping[int, Action]
+    orders: Mapping[int, Action | int]
     time: Callable[[], float]
     is_traced: bool = False
     seen: list[Point] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     """The trace, if one is wanted."""
+    struck: int = 0
+    """How many orders were carried out."""
     _is_counting: bool = False
     _digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -92,9 +102,10 @@ class Points:
             return None
         point = Point(len(self.seen), kind, name, label, self.time())
         self.seen.append(point)
-        action = self.orders.get(point.number)
+        action = fit(self.orders.get(point.number), kind)
+        self.struck += action is not None
         self.note(f"#{point}" + (f" <<< {action}" if action else ""), detail)
-        return action if action in ACTIONS[kind] else None
+        return action
 
     def note(self, text: str, detail: bytes = b"") -> None:
         """Something worth a line that is no point."""

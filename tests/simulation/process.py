@@ -33,7 +33,7 @@ class Process:
 
     def own(self, task: asyncio.Task[Any]) -> None:
         self._tasks[task] = None
-        if len(self._tasks) > self._most:
+        if len(self._tasks) > self._most and not self.is_dead:
             self._tasks = {kept: None for kept in self._tasks if not kept.done()}
             self._most = 64 + 2 * len(self._tasks)
 
@@ -74,11 +74,22 @@ class Process:
         for _ in range(TURNS):
             left = [task for task in self._tasks if not task.done()]
             if not left:
-                return
+                return self._bury()
             for task in left:
                 task.cancel()
             await asyncio.sleep(0)
         raise RuntimeError(f"{self.name} does not end: {left}")
+
+    def _bury(self) -> None:
+        """Its tasks failed because it was killed: nobody need look at their errors."""
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()
+        self._tasks.clear()
+
+    def let_go(self) -> None:
+        """The world is over. A task that failed, and at whose error nobody looked, is told of once nobody holds it."""
+        self._tasks.clear()
 
 
 CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)

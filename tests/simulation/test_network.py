@@ -153,6 +153,46 @@ def test_a_late_frame_arrives_when_its_writer_has_another_socket() -> None:
     on_a_line(test)
 
 
+@pytest.mark.parametrize("way", ["to_node", "from_node", "both"])
+def test_a_frozen_socket_carries_nothing_until_it_thaws(way: str) -> None:
+    """The other way goes on; what was stuck arrives in order, also the end of a socket that ended meanwhile."""
+
+    async def test(line: Line) -> None:
+        line.ours.transport.who = "initiator"
+        line.network.freeze("initiator", way)
+        line.ours.transport.write(b"1")
+        line.ours.transport.write(b"2")
+        line.theirs.transport.write(b"3")
+        await asyncio.sleep(100)
+        assert line.theirs.heard == ([b"1", b"2"] if way == "from_node" else [])
+        assert line.ours.heard == ([b"3"] if way == "to_node" else [])
+        line.ours.transport.abort()
+        await asyncio.sleep(1)
+        assert line.theirs.is_lost == (way == "from_node")
+        line.network.thaw("initiator")
+        await asyncio.sleep(1)
+        assert line.theirs.heard == [b"1", b"2"]
+        assert isinstance(line.theirs.lost, ConnectionResetError)
+
+    on_a_line(test)
+
+
+def test_a_half_open_socket_is_known_to_one_end_until_it_heals() -> None:
+    """The node holds the old socket while its client is long back."""
+
+    async def test(line: Line) -> None:
+        line.ours.transport.who = "initiator"
+        line.network.break_off("initiator")
+        await asyncio.sleep(100)
+        assert isinstance(line.ours.lost, ConnectionResetError)
+        assert not line.theirs.is_lost
+        line.network.heal()
+        await asyncio.sleep(1)
+        assert isinstance(line.theirs.lost, ConnectionResetError)
+
+    on_a_line(test)
+
+
 def test_what_a_killed_process_writes_goes_nowhere() -> None:
     """It may unwind; nothing it does then leaves it. What it wrote before is on its way."""
 

@@ -109,8 +109,27 @@ class Troop:
         aside(self._restart(process), f"restart {process.name}")
 
     def kill_named(self, name: str, down: float) -> None:
-        self._down[name] = down
-        self.kill(self._running[name])
+        if name in self._running:
+            self._down[name] = down
+            self.kill(self._running[name])
+
+    async def rest(self, name: str, down: float) -> None:
+        """SIGTERM, and a start so long after its end; returns with the start. Does nothing to whoever is down."""
+        if not self._is_up(name):
+            return
+        self.services[name].stop()
+        await asyncio.wait([self._tasks[name]])
+        if not self._is_up(name):  # killed while it stopped: it comes back as whoever is killed
+            return
+        del self._running[name]
+        self._points.note(f"STOPPED {name}")
+        await asyncio.sleep(down)
+        self._points.note(f"STARTED {name}")
+        self._start(name)
+
+    def _is_up(self, name: str) -> bool:
+        process = self._running.get(name)
+        return process is not None and not process.is_dead
 
     def lose_bus(self, name: str) -> None:
         self._walls[name].drop()
@@ -132,6 +151,11 @@ class Troop:
 
     def clear(self) -> None:
         """The world is over: the signers, which nobody stops, leave their records open."""
+        for process in self._running.values():
+            process.let_go()
+        self._running.clear()
+        self._tasks.clear()
+        self.services.clear()
         for guard in self._guards:
             guard.close()
 

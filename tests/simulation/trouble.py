@@ -53,7 +53,7 @@ class Trouble:
 
 
 class MischievousBus:
-    """A signer's bus: its replies come late, twice, or as the answer to another request."""
+    """A signer's bus: its replies come late, twice, or as the answer to another request, which may be the only one."""
 
     def __init__(self, inner: Any, trouble: Trouble) -> None:
         self._inner = inner
@@ -92,7 +92,9 @@ class MischievousPublisher:
                 await asyncio.sleep(seconds)
             case Mischief(how="doubled"):
                 await self._inner.publish(envelope)
-            case Mischief(how="crossed") if before:
+            case Mischief(how="crossed" | "swapped" as how) if before:
                 crossed = json.dumps(body | {"signature": before}).encode()
                 await self._inner.publish(replace(envelope, body=crossed))
+                if how == "swapped":
+                    return
         await self._inner.publish(envelope)

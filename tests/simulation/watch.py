@@ -26,7 +26,7 @@ class Watch:
         self._kill = kill
         self._condemned: Process | None = None
         self._deaf: set[End] = set()
-        """Whose handshake was never answered: what comes behind it is read by nobody."""
+        """Whose handshake was never answered, or twice: what comes behind it is read by nobody."""
         self.written: list[tuple[str, str]] = []
         """Role and signed transaction of each signed reply on its way to the node."""
         self.credentials: dict[str, float] = {}
@@ -46,7 +46,7 @@ class Watch:
             return Fate.PASS, None
         arrow = ">" if is_out else "<"
         action = self._points.reach(Kind.FRAME, end.process, f"{end.who} {arrow} {frame.word}", frame.text)
-        if frame.word == "response" and action in (Action.SWALLOW, Action.LATE):
+        if frame.word == "response" and action in (Action.SWALLOW, Action.LATE, Action.DOUBLE):
             self._deaf.add(end)
         if action in (None, Action.DOUBLE, Action.KILL_AFTER) and end not in self._deaf:
             now = end.network.loop.time()

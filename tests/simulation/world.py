@@ -5,6 +5,7 @@ the plan's faults are over the world heals, runs until every command has its end
 """
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from random import Random
 
 from bridge.app.deployment import plan as plan_topology
 from bridge.channel.identifier import ChannelName
+from bridge.channel.terms import Role
 from bridge.sim.broker import MemoryBroker
+from bridge.sim.fault import PeerDisconnected
+from bridge.sim.nemesis import carry_out
 from bridge.sim.server import SimulatedNode
 from tests.oracle.evidence import Evidence, Pair
 from tests.oracle.judgement import doubtful, judge
@@ -32,17 +36,23 @@ from tests.simulation.plan import (
     BusLoss,
     Cut,
     Fault,
+    Freeze,
+    HalfOpen,
     HeldConfirms,
     Kill,
     Mischief,
     Nacks,
     NodeRestart,
+    NoticeLate,
+    OnLink,
     Pause,
+    PeerGone,
     Plan,
+    Stop,
 )
 from tests.simulation.point import Point, Points
 from tests.simulation.process import Process
-from tests.simulation.surroundings import surroundings
+from tests.simulation.surroundings import freeze, surroundings
 from tests.simulation.troop import LOOK_SECONDS, Troop, aside, describe
 from tests.simulation.trouble import Trouble
 from tests.simulation.watch import Watch
@@ -52,6 +62,8 @@ QUIET_SECONDS = 2000.0
 """How long after the healing a command may take to come to its end; longer than any timer of node and bridge."""
 LOST_SECONDS = 400.0
 """The same where the channel may be lost: longer than the 150 s after which its operators are called."""
+BACK_SECONDS = 100.0
+"""How long a side may take to come back behind its commands' ends; longer than the quiet time of 65 s."""
 MEND_SECONDS = 90.0
 """How often an operator looks for commands in doubt."""
 TAIL_SECONDS = 3.0
@@ -66,6 +78,8 @@ class Ending:
     evidence: Evidence
     violations: tuple[Violation, ...]
     points: tuple[Point, ...]
+    struck: int
+    """How many of the plan's orders were carried out."""
     lines: tuple[str, ...]
     digest: str
     seconds: float
@@ -74,6 +88,7 @@ class Ending:
 
 def run(plan: Plan, *, is_traced: bool = False) -> Ending:
     """One world, from its beginning to its judgement. Leaves nothing behind."""
+    freeze()
     directory = Path(tempfile.mkdtemp(prefix="world-", dir=DISK if DISK.is_dir() else None))
     try:
         with keep_logs(plan.has_logs) as log, surroundings(plan.seed):
@@ -121,6 +136,7 @@ class World:
             evidence,
             (*judge(evidence), *self._own_violations(evidence)),
             tuple(points.seen),
+            points.struck,
             tuple(points.lines),
             points.digest,
             self.loop.time(),
@@ -133,9 +149,10 @@ class World:
         client = await self._start_client()
         await self._start_approvers()
         self.troop.begin()
-        await self._until(self._is_open, OPENING_SECONDS)
-        if not self._is_open():
-            raise RuntimeError(f"the channel never opened: {self.troop.ended} {self.loop.errors}")
+        await self._until_open()
+        if self.plan.is_reestablished:
+            await self._restart_node(NodeRestart(0.0))
+            await self._until_open()
         self.points.begin()
         await self._endure(client)
         self._heal()
@@ -187,12 +204,18 @@ class World:
             task.cancel()
         self.loop.run_until_complete(_turns())
         self.troop.clear()
+        gc.collect()  # asyncio tells of an error that nobody looked at when its task is gone
         self.loop.close()
 
     async def _until(self, look: Callable[[], bool], latest: float = float("inf")) -> None:
         """Looks again and again: time costs nothing here."""
         while not look() and self.loop.time() < latest:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _until_open(self) -> None:
+        await self._until(self._is_open, self.loop.time() + OPENING_SECONDS)
+        if not self._is_open():
+            raise RuntimeError(f"the channel never opened: {self.troop.ended} {self.loop.errors}")
 
     def _is_open(self) -> bool:
         for role in ROLES:
@@ -223,16 +246,33 @@ class World:
         match fault:
             case Kill(process=name, down=down):
                 self.troop.kill_named(name, down)
-            case Cut(role=role):
-                self.network.cut(role)
+            case Stop(process=name, down=down):
+                await self.troop.rest(name, down)
+            case Cut() | Freeze() | HalfOpen():
+                await self._hurt_link(fault)
             case NodeRestart():
                 await self._restart_node(fault)
+            case PeerGone(role=role):
+                await carry_out(self.node, PeerDisconnected(role=Role(role)))
+            case NoticeLate(seconds=seconds):
+                self.node.gate.notice_seconds = seconds
             case BusLoss(process=name):
                 self.troop.lose_bus(name)
             case Nacks() | HeldConfirms() | Mischief():
                 self.trouble.begin(fault)
             case Pause(seconds=seconds):
                 self.loop.skip(seconds)
+
+    async def _hurt_link(self, fault: OnLink) -> None:
+        match fault:
+            case Cut(role=role):
+                self.network.cut(role)
+            case HalfOpen(role=role):
+                self.network.break_off(role)
+            case Freeze(role=role, seconds=seconds, way=way):
+                self.network.freeze(role, way)
+                await asyncio.sleep(seconds)
+                self.network.thaw(role)
 
     async def _restart_node(self, fault: NodeRestart) -> None:
         if self.node.is_listening:
@@ -244,14 +284,19 @@ class World:
         self.points.note("HEALED")
         self.points.heal()
         self.trouble.heal()
-        self.network.release_all()
+        self.network.heal()
+        self.node.gate.clear()
 
     async def _settle(self, client: Client) -> None:
-        """Until every command has its end, an operator looking after what stays in doubt."""
+        """Until every command has its end, an operator looking after what stays in doubt, and both sides are back.
+
+        A side that is still away has not seen yet what the other one has done: its books could not be complete.
+        """
         latest = self.loop.time() + (LOST_SECONDS if self.plan.may_doubt else QUIET_SECONDS)
         while client.open and self.loop.time() < latest:
             await self._until(lambda: not client.open, self.loop.time() + MEND_SECONDS)
             await client.mend()
+        await self._until(self._is_open, self.loop.time() + BACK_SECONDS)
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -286,6 +331,8 @@ class World:
         for name, bodies in evidence.outcomes.items():
             if any("guard_conflict" in str(body) for body in bodies):
                 found.append(Violation("the guard is no obstacle", name, str(bodies[-1])))
+        if self.plan.has_logs and not evidence.texts["log"]:
+            found.append(Violation("logs are written", "world", "no secret could be found in nothing"))
         if not any(pair.is_lost for pair in evidence.pairs):
             found += [Violation("nothing stays in doubt", name, "after the healing") for name in doubtful(evidence)]
         return found
