@@ -13,8 +13,10 @@ from bridge.broker.permission import definitions
 from bridge.broker.private import PrivateBroker
 from tests.faults.broker import BROKER_TROUBLES
 
-SECONDS = {"stopped": 120.0, "frozen": 40.0, "out_of_memory": 30.0, "killed_in_mid_payment": 40.0}
-"""Two minutes of absence are asked for; the others last longer than any bound of the bridge's."""
+SECONDS = {"stopped": 120.0, "frozen": 40.0, "out_of_memory": 30.0, "killed_in_mid_payment": 40.0, "half_open": 0.0}
+"""Two minutes of absence are asked for; the others last longer than any bound of the bridge's. A half-open link lasts
+until both its ends have found out.
+"""
 OTHERS_SECONDS = 10.0
 
 

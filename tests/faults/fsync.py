@@ -1,8 +1,8 @@
 """Whether each commit has an fdatasync of its own: the bridge under strace, the calls on the write-ahead log counted.
 
 A commit is a frame of the log whose header gives the size of the database (bytes 4 to 8 not zero). Between two of them,
-and after the last, `fdatasync` on the log must have returned. Without strace nothing is counted, and that is said: the
-rule itself is then held by the write-ahead trace alone. Source: sqlite.org/fileformat2.html section 4.1.
+and after the last, `fdatasync` on the log must have returned. What was not counted has failed, and says why. Source:
+sqlite.org/fileformat2.html section 4.1.
 """
 
 import asyncio
@@ -28,15 +28,16 @@ SYNC = re.compile(r"\b(?:fdatasync|fsync)\(\d+<")
 class Count:
     commits: int
     unsynced: int
-    is_possible: bool = True
+    hindrance: str = ""
+    """Why nothing could be counted."""
 
     @property
     def is_good(self) -> bool:
-        return not self.is_possible or (self.commits > 0 and not self.unsynced)
+        return not self.hindrance and self.commits > 0 and not self.unsynced
 
     def __str__(self) -> str:
-        if not self.is_possible:
-            return "fsync: not counted, this machine has no strace"
+        if self.hindrance:
+            return f"fsync: not counted, {self.hindrance}"
         return f"fsync: {self.commits} commits in the log, {self.unsynced} without an fdatasync of their own"
 
 
@@ -59,7 +60,7 @@ async def count(url: str, directory: Path) -> Count:
     """Some payments under strace."""
     strace = shutil.which("strace")
     if strace is None:
-        return Count(0, 0, is_possible=False)
+        return Count(0, 0, "this machine has no strace: install the package strace")
     calls = directory / "calls"
     async with home(url, directory, Pair("synced")) as made:
         traced = await asyncio.create_subprocess_exec(

@@ -31,6 +31,8 @@ class Connection:
     """A WebSocket's opening request, once it crossed."""
     is_silent: bool = False
     """Half-open: everything is taken and nothing passed on."""
+    ended: set[Direction] = field(default_factory=set)
+    """Ways on which nothing more comes: whoever sends there is gone."""
 
     async def write(self, direction: Direction, data: bytes) -> None:
         """Passes it on, as the faults of the moment allow. What the other end no longer takes is lost."""
@@ -39,22 +41,28 @@ class Connection:
             await asyncio.sleep(self.proxy.delay_seconds)
         if self.is_silent:
             return
-        room = self.proxy.room[direction]
-        if room is not None:
-            self.proxy.room[direction] = max(0, room - len(data))
-            data = data[:room]
+        data, is_last = self.proxy.take_room(direction, data)
         target = self.server if direction is Direction.OUT else self.client
         with contextlib.suppress(ConnectionError):
             target.write(data)
             await target.drain()
             self.proxy.passed[direction] += len(data)
-        if room is not None and len(data) == room:
+        if is_last:
             self.reset()
 
     def reset(self) -> None:
         """Both ends get a reset; what is on its way is lost. May be called twice."""
         self.end_client()
         self.end_server()
+
+    @property
+    def has_client(self) -> bool:
+        """Whether the client is still there, as far as the network told."""
+        return Direction.OUT not in self.ended
+
+    @property
+    def has_server(self) -> bool:
+        return Direction.BACK not in self.ended
 
     def end_client(self) -> None:
         """The client's end alone: what it wrote before may still reach the server."""
@@ -105,12 +113,12 @@ class Proxy:
     connections: set[Connection] = field(default_factory=set)
     accepted: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set at each connection."""
+    """Set at each connection, when one is gone, and when one is cut in the middle."""
     passed: dict[Direction, int] = field(default_factory=lambda: dict.fromkeys(Direction, 0))
     """Bytes."""
     way: dict[Direction, asyncio.Event] = field(default_factory=lambda: {way: asyncio.Event() for way in Direction})
     room: dict[Direction, int | None] = field(default_factory=lambda: dict.fromkeys(Direction))
-    """Bytes until the connection that carries the last of them is cut; None: no end."""
+    """Bytes until the connection that carries the last of them is cut, that one alone; None: no end."""
     errors: list[BaseException] = field(default_factory=list)
     """Of the watch: they end the connection, and whoever owns the proxy has to look."""
 
@@ -133,8 +141,19 @@ class Proxy:
             connection.is_silent = True
 
     def cut_after(self, count: int, direction: Direction) -> None:
-        """The connection that carries the `count`-th byte from here on ends with it."""
+        """The connection that carries the `count`-th byte from here on ends with it; the others are well."""
         self.room[direction] = count
+
+    def take_room(self, direction: Direction, data: bytes) -> tuple[bytes, bool]:
+        """What may still pass of it, and whether its connection ends there."""
+        room = self.room[direction]
+        if room is None:
+            return data, False
+        is_last = len(data) >= room
+        self.room[direction] = None if is_last else room - len(data)
+        if is_last:
+            self.news.set()
+        return data[:room], is_last
 
     def heal(self) -> None:
         self.thaw()
@@ -161,18 +180,14 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             self.connections.discard(connection)
+            self.news.set()
             writer.transport.abort()
             server_writer.transport.abort()
 
     async def _pump(self, connection: Connection, direction: Direction, reader: asyncio.StreamReader) -> None:
         """An end that closes closes the other, unless nothing passes to it."""
-        splitter = self.cut(direction)
         try:
-            while data := await reader.read(CHUNK):
-                for piece in splitter.feed(data):
-                    if piece.word == "handshake" and direction is Direction.OUT:
-                        connection.head = piece.body
-                    await self.watch(Crossing(connection, direction, piece))
+            await self._pass_on(connection, direction, reader)
         except ConnectionError:
             if not connection.is_silent:
                 connection.reset()
@@ -183,6 +198,17 @@ class Proxy:
             await self.way[direction].wait()
             if not connection.is_silent:
                 (connection.server if direction is Direction.OUT else connection.client).close()
+
+    async def _pass_on(self, connection: Connection, direction: Direction, reader: asyncio.StreamReader) -> None:
+        splitter = self.cut(direction)
+        try:
+            while data := await reader.read(CHUNK):
+                for piece in splitter.feed(data):
+                    if piece.word == "handshake" and direction is Direction.OUT:
+                        connection.head = piece.body
+                    await self.watch(Crossing(connection, direction, piece))
+        finally:
+            connection.ended.add(direction)
 
 
 @asynccontextmanager

@@ -111,6 +111,10 @@ async def test_a_cut_after_so_many_bytes_lets_just_those_pass() -> None:
         writer.write(b"payment")
         await asyncio.wait_for(echo.ended.wait(), SECONDS)
         assert echo.got == b"hellopay"
+        again, other = await asyncio.open_connection("127.0.0.1", proxy.port)
+        other.write(b"whole")
+        assert await read(again) == b"whole"
+        other.transport.abort()
 
 
 async def test_a_delay_keeps_order_and_loses_nothing() -> None:

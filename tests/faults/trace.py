@@ -1,8 +1,8 @@
 """`python -m tests.faults.trace --payments 100`: no effect of the bridge outruns its record.
 
 Payments in both directions over some channels, the node's sockets reset now and then; each effect is held in a proxy
-while the journal is read (tests.faults.ahead), the disk is slow (tests.faults.slow). Where strace is to be had a
-second, shorter run counts that each commit in the write-ahead log had an fdatasync of its own (tests.faults.fsync).
+while the journal is read (tests.faults.ahead), the disk is slow (tests.faults.slow). A second, shorter run under strace
+counts that each commit in the write-ahead log had an fdatasync of its own (tests.faults.fsync).
 """
 
 import argparse

@@ -61,7 +61,10 @@ class Lane:
     """How many crossings the undisturbed flow has."""
 
     async def draw(self) -> None:
-        """One trial; drawn again, at last with another flow, while the flow ends before it comes to the crossing."""
+        """One trial; drawn again, at last with another flow, while the flow ends before it comes to the crossing.
+
+        Also where what was drawn could not be done there.
+        """
         while not await self._drawn():
             pass
 
@@ -77,7 +80,8 @@ class Lane:
                 self.actions[self.trap.action] += 1
                 return True
             self.actions["missed"] += 1
-            self.lengths[dialect, flow] = max(1, count)  # other channels had a part in the longer one
+            if not self.trap.sprung:
+                self.lengths[dialect, flow] = max(1, count)  # other channels had a part in the longer one
         return False
 
     async def trial(self, dialect: str, flow: str, number: int) -> int:
@@ -93,6 +97,7 @@ class Lane:
             self._set_aside(pair, dialect)
             print(self.wires.made.house.story(pair.initiator, pair.responder), file=sys.stderr, flush=True)
         self.trap.disarm()
+        await self.trap.is_done.wait()
         await self._start_again()
         return self.trap.count
 
@@ -232,6 +237,7 @@ async def lane(
         async with opening:
             bridge = await (await wires.made.start()).ready()
             await wires.made.opened()
+        trap.whose = wires.channel
         made = Lane(wires, trap, random, pairs, bridge, FIRST_AMOUNT + 10_000 * seed)
         if is_short:
             made.dialects, made.flows = ("json-rpc",), ("transfer",)

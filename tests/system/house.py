@@ -108,6 +108,8 @@ class House:
     """Whether what arrives is held to the contract: a tenth of the processor, which a benchmark leaves out."""
     reads_questions: bool = True
     """Whether the client has a queue for sign requests, to judge them: then none is ever unroutable."""
+    bridge_url: str | None = None
+    """The bridge's own way to the broker; None: everybody's."""
     client: BusClient | None = None
     running: asyncio.Task[None] | None = None
     background: asyncio.Task[None] | None = None
@@ -127,7 +129,7 @@ class House:
             data_dir=self.directory / "data",
             prefix=self.prefix,
             journal={"key_file": self._key_file()},
-            broker={"url": self.url},
+            broker={"url": self.bridge_url or self.url},
             nodes=nodes,
             http={"port": 0},
             limits=self.limits,
@@ -282,6 +284,7 @@ async def house(
     prefix: str | None = None,
     is_judged: bool = True,
     reads_questions: bool = True,
+    bridge_url: str | None = None,
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
@@ -294,7 +297,7 @@ async def house(
         stack.push_async_callback(node.stop)
         prefix = prefix or f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node, limits=dict(limits or {}), is_judged=is_judged)
-        made.reads_questions = reads_questions
+        made.reads_questions, made.bridge_url = reads_questions, bridge_url
         topology = plan(made.config())
         await apply(url, topology)
         stack.push_async_callback(_remove, url, topology)

@@ -28,6 +28,7 @@ from bridge.channel.state import Stage
 from bridge.channel.terms import Role
 from bridge.errors import BrokerUnavailable
 from bridge.journal.journal import FILE
+from tests.faults.proxy import Proxy
 from tests.oracle.evidence import Arrived, Evidence, Forward, Sent
 from tests.oracle.evidence import Pair as Judged
 from tests.oracle.judgement import judge
@@ -118,6 +119,11 @@ class Scene:
         """So many more payments have succeeded."""
         wanted = self.succeeded + count
         await self.until(lambda: self.succeeded >= wanted)
+
+    @property
+    def pending(self) -> int:
+        """Payments that have no outcome yet."""
+        return sum(sent.command_id not in self.home.final for sent in self.sent)
 
     @property
     def succeeded(self) -> int:
@@ -271,13 +277,23 @@ class _Log(logging.Handler):
 
 @asynccontextmanager
 async def scene(
-    broker: PrivateBroker, *, limits: Mapping[str, Any] | None = None, pairs: Sequence[Pair] = PAIRS
+    broker: PrivateBroker,
+    *,
+    limits: Mapping[str, Any] | None = None,
+    pairs: Sequence[Pair] = PAIRS,
+    link: Proxy | None = None,
 ) -> AsyncIterator[Scene]:
-    """A running one, every channel open. Its queues are durable: they outlive the broker's troubles."""
+    """A running one, every channel open. Its queues are durable: they outlive the broker's troubles.
+
+    `link`: what stands between the bridge and the broker; clients and signers keep their own straight way.
+    """
     with tempfile.TemporaryDirectory(prefix="channel-bridge-scene-") as directory:
         url = broker.url()
+        options: dict[str, Any] = {"durable": True, "limits": limits, "reads_questions": False}
+        if link is not None:
+            options["bridge_url"] = url.replace(f":{broker.port}/", f":{link.port}/")
         async with (
-            house(url, Path(directory), *pairs, durable=True, limits=limits, reads_questions=False) as home,
+            house(url, Path(directory), *pairs, **options) as home,
             Connection(url, "scene", call_seconds=10) as connection,
         ):
             made = Scene(broker, home, connection, BusClient(connection, home.prefix, user_of(url)))

@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from bridge.app.deployment import plan
 from bridge.broker.private import PrivateBroker
 from bridge.broker.topology import Binding, Queue, Topology, apply
-from tests.faults.broker.scene import Scene, scene
+from tests.faults.broker.link import Unconfirmed, gone
+from tests.faults.broker.scene import ROLES, Scene, scene
+from tests.faults.proxy import Proxy, broker_link, proxied
 
 Figures = dict[str, object]
 Trouble = Callable[[PrivateBroker, float], Awaitable[Figures]]
@@ -18,11 +20,13 @@ Strike = Callable[[Scene, float], Awaitable[None]]
 
 CALL_SECONDS = 5.0
 """The bridge's bound of a broker call here: the default, 30 s, only makes the runs longer."""
+SILENT_SECONDS = 60.0
+"""Both ends of a silent connection know by then: a heartbeat is due every 10 s."""
 
 
-async def _endure(broker: PrivateBroker, seconds: float, strike: Strike) -> Figures:
+async def _endure(broker: PrivateBroker, seconds: float, strike: Strike, link: Proxy | None = None) -> Figures:
     """Payments run; the strike returns with the broker repaired."""
-    async with scene(broker, limits={"broker_timeout_seconds": CALL_SECONDS}) as stage:
+    async with scene(broker, limits={"broker_timeout_seconds": CALL_SECONDS}, link=link) as stage:
         stage.begin()
         await stage.paid(4)
         await strike(stage, seconds)
@@ -73,7 +77,7 @@ async def out_of_memory(broker: PrivateBroker, seconds: float) -> Figures:
 
 
 async def frozen(broker: PrivateBroker, seconds: float) -> Figures:
-    """Confirms withheld: its sockets stay open, it takes everything and says nothing."""
+    """The whole of it stands still: its sockets stay open, nothing is taken in and nothing said."""
 
     async def strike(_: Scene, duration: float) -> None:
         broker.freeze()
@@ -83,6 +87,39 @@ async def frozen(broker: PrivateBroker, seconds: float) -> Figures:
             broker.thaw()
 
     return await _endure(broker, seconds, strike)
+
+
+async def unconfirmed(broker: PrivateBroker, seconds: float) -> Figures:
+    """Confirms withheld: what the bridge publishes is taken and passed on, and nothing says so. Deliveries go on."""
+    watch = Unconfirmed()
+    async with proxied(broker.port, broker_link, watch.see) as link:
+
+        async def strike(stage: Scene, duration: float) -> None:
+            watch.withhold()
+            try:
+                await stage.until(lambda: watch.withheld > 0)
+                await asyncio.sleep(duration + CALL_SECONDS)
+            finally:
+                watch.relent()
+
+        figures = await _endure(broker, seconds, strike, link)
+    assert figures["repeated events"], "nothing was taken, or all of it confirmed"
+    return figures
+
+
+async def half_open(broker: PrivateBroker, seconds: float) -> Figures:
+    """The bridge's connections stay open for both ends and carry nothing. The repair is theirs: they find out."""
+    async with proxied(broker.port, broker_link) as link:
+
+        async def strike(_: Scene, duration: float) -> None:
+            link.half_open()
+            silent = tuple(link.connections)
+            assert len(silent) == 2, "one to publish, one to consume"
+            await asyncio.sleep(duration)
+            async with asyncio.timeout(SILENT_SECONDS):
+                await gone(link, silent)
+
+        return await _endure(broker, seconds, strike, link)
 
 
 async def refusing(broker: PrivateBroker, seconds: float) -> Figures:
@@ -109,8 +146,8 @@ async def unbound(broker: PrivateBroker, seconds: float) -> Figures:
 
     async def strike(stage: Scene, duration: float) -> None:
         await unbind_events(stage)
-        seen = len(stage.home.events)
         await stage.paid(4)
+        seen = len(stage.home.events)  # those of before have come by now
         await asyncio.sleep(duration)
         assert len(stage.home.events) == seen, "somebody still takes events"
         assert stage.has_logged("event_unroutable"), "nobody was told"
@@ -121,18 +158,22 @@ async def unbound(broker: PrivateBroker, seconds: float) -> Figures:
 
 
 async def cancelled(broker: PrivateBroker, seconds: float) -> Figures:
-    """The queues the bridge reads are deleted, its consumers cancelled; later they are declared and bound again.
+    """The queues the bridge reads are deleted, its consumers cancelled, in the middle of payments; later they are back.
 
-    What lies in a deleted queue is gone with it, and that is no bridge's to mend: so nothing lies there.
+    What lies in a deleted queue is gone with it, and that is no bridge's to mend: so nothing lies there. The signers'
+    queues go first, and on every channel a payment waits to be signed whose request nobody has got yet.
     """
 
     async def strike(stage: Scene, duration: float) -> None:
-        await stage.pause()
+        for pair in stage.home.pairs:
+            for role in ROLES:
+                await _delete(stage, f"{stage.home.prefix}.sign-requests.{pair.account(role)}")
+        await stage.until(lambda: _all_wait(stage), 30)
         for word in ("commands", "sign-replies"):
-            await _delete(stage, f"{stage.home.prefix}.{word}")
+            assert await _delete(stage, f"{stage.home.prefix}.{word}") == 0, "something was lost with the queue"
         await asyncio.sleep(max(0.5, duration))
+        assert stage.pending == len(stage.home.pairs), "no payment was under way"
         await apply(broker.url(), plan(stage.home.config()))
-        stage.begin()
 
     return await _endure(broker, seconds, strike)
 
@@ -157,6 +198,12 @@ async def _alarm(stage: Scene) -> None:
     await stage.until(lambda: bool(stage.told("alarm", "event_unroutable")), 30)
 
 
+def _all_wait(stage: Scene) -> bool:
+    """On each channel there is a request that no queue takes."""
+    told = {body["channel"] for body in stage.told("alarm", "event_unroutable")}
+    return all(told & {pair.initiator, pair.responder} for pair in stage.home.pairs)
+
+
 def _bindings(stage: Scene) -> list[Binding]:
     """Everything bound to the events exchange of this scene."""
     topology, prefix = plan(stage.home.config()), stage.home.prefix
@@ -178,10 +225,12 @@ async def bind_events(stage: Scene) -> None:
     await apply(stage.home.url, Topology("t", (), (), tuple(_bindings(stage))))
 
 
-async def _delete(stage: Scene, queue: str) -> None:
+async def _delete(stage: Scene, queue: str) -> int:
+    """How many messages went with it."""
     amqp_channel = await stage.connection.amqp_channel()
-    await (await amqp_channel.raw.get_underlay_channel()).queue_delete(queue)
+    deleted = await (await amqp_channel.raw.get_underlay_channel()).queue_delete(queue)
     await amqp_channel.raw.close()
+    return int(deleted.message_count or 0)
 
 
 BROKER_TROUBLES: tuple[Trouble, ...] = (
@@ -189,6 +238,8 @@ BROKER_TROUBLES: tuple[Trouble, ...] = (
     killed_in_mid_payment,
     out_of_memory,
     frozen,
+    unconfirmed,
+    half_open,
     refusing,
     unbound,
     cancelled,
