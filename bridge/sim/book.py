@@ -29,8 +29,8 @@ KEPT = 20_000
 """Entries of each list of each channel."""
 UNNAMED = "unfunded"
 """Stands for a channel that has no transaction yet."""
-TELLING = frozenset({"aborted_update", "peer_disconnected", "channel_reestablished"})
-"""What an `info` says of an operation under way: that it is void."""
+TELLING = frozenset({"aborted_update", "peer_disconnected", "channel_reestablished", "closed_confirmed"})
+"""What an `info` says of an operation under way: that it is void, or that it closed the channel."""
 
 
 def _bounded() -> deque[Any]:

@@ -6,6 +6,7 @@ it comes, so a test waits for a line instead of for time.
 
 import asyncio
 import contextlib
+import json
 import resource
 import signal
 import sqlite3
@@ -16,6 +17,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from bridge.app.deployment import plan
 from bridge.broker.topology import apply
@@ -73,6 +76,12 @@ class Bridge:
         self.told.set()
 
     @property
+    def http_port(self) -> int | None:
+        """Of its metrics; None as long as it told none."""
+        told = (json.loads(line) for line in self.lines if "http_listens" in line)
+        return next((int(line["port"]) for line in told), None)
+
+    @property
     def log(self) -> str:
         return "\n".join(self.lines)
 
@@ -119,6 +128,10 @@ class Home:
     is_forked: bool = False
     """Whether its bridges are forked: for those who start hundreds."""
     bridges: list[Bridge] = field(default_factory=list)
+    doubled: list[bytes] = field(default_factory=list)
+    """Frames of the bridge that a proxy before the node passed on twice."""
+    pages: dict[str, str] = field(default_factory=dict)
+    """What else could be read of the bridges: their metrics, by name."""
 
     @property
     def config(self) -> Path:
@@ -170,8 +183,11 @@ class Home:
 
     @property
     def has_told_all(self) -> bool:
-        """Whether nothing waits for the broker."""
-        return self.execute("SELECT count(*) FROM outbox") == [(0,)]
+        """Whether nothing waits for the broker, and the last event of each channel has come back from it."""
+        if self.execute("SELECT count(*) FROM outbox") != [(0,)]:
+            return False
+        heard = self.house.heard
+        return all(seq <= heard.get(name, 0) for name, seq in self.execute("SELECT name, seq FROM channel"))
 
     def execute(self, sql: str) -> list[Any]:
         """A statement by somebody else on the journal."""
@@ -183,6 +199,14 @@ class Home:
         async with asyncio.timeout(SECONDS):
             while not self._is_quiet():  # noqa: ASYNC110  # another process's file: there is nothing to wait on
                 await asyncio.sleep(0.1)
+        await self.read_metrics()
+
+    async def read_metrics(self) -> None:
+        """Of the bridge that runs, for whoever looks for what must not be in them."""
+        port = self.bridges[-1].http_port
+        if port is not None:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                self.pages[f"metrics {len(self.bridges)}"] = (await client.get("/metrics")).text
 
     def _is_quiet(self) -> bool:
         pairs = self.house.pairs
@@ -257,6 +281,7 @@ def _write(house: House) -> str:
         f'journal.key_file = "{house.directory / "journal.key"}"',
         f'broker.url = "{house.url}"',
         'log.format = "json"',
+        "http.port = 0",
     ]
     node = house.node.port
     for pair in {pair.node: pair for pair in house.pairs}.values():

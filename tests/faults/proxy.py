@@ -31,9 +31,15 @@ class Connection:
     """A WebSocket's opening request, once it crossed."""
     is_silent: bool = False
     """Half-open: everything is taken and nothing passed on."""
+    latest: bytes | None = None
+    """What was passed on to the server last."""
 
     async def write(self, direction: Direction, data: bytes) -> None:
         """Passes it on, as the faults of the moment allow. What the other end no longer takes is lost."""
+        if direction is Direction.OUT:
+            if self.latest is data:
+                self.proxy.doubled.append(data)
+            self.latest = data
         await self.proxy.way[direction].wait()
         if self.proxy.delay_seconds:
             await asyncio.sleep(self.proxy.delay_seconds)
@@ -111,6 +117,8 @@ class Proxy:
     way: dict[Direction, asyncio.Event] = field(default_factory=lambda: {way: asyncio.Event() for way in Direction})
     room: dict[Direction, int | None] = field(default_factory=lambda: dict.fromkeys(Direction))
     """Bytes until the connection that carries the last of them is cut; None: no end."""
+    doubled: list[bytes] = field(default_factory=list)
+    """What the watch passed on to the server twice: the client has sent it once."""
     errors: list[BaseException] = field(default_factory=list)
     """Of the watch: they end the connection, and whoever owns the proxy has to look."""
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from tests.simulation.frame import read_frame, read_query
+from tests.simulation.frame import read_frame, read_message, read_query, read_signed
 from tests.simulation.network import End, Fate
 from tests.simulation.point import Action, Kind, Points
 from tests.simulation.process import CURRENT, Process
@@ -14,7 +14,6 @@ FATES = {
     Action.LATE: Fate.LATE,
     Action.KILL_BEFORE: Fate.GONE,
 }
-SIGNED = re.compile(rb'"(?:signed_)?tx":"(tx_[^"]+)"')
 CREDENTIAL = re.compile(rb'"fsm_id":"(ba_[^"]+)"')
 
 
@@ -28,7 +27,9 @@ class Watch:
         self._deaf: set[End] = set()
         """Whose handshake was never answered: what comes behind it is read by nobody."""
         self.written: list[tuple[str, str]] = []
-        """Role and signed transaction of each signed reply on its way to the node."""
+        """Role and signed transaction, by its hash, of each signed reply on its way to the node."""
+        self.doubled: list[tuple[str, str]] = []
+        """Role and text of each message that came to the node twice and was written once."""
         self.credentials: dict[str, float] = {}
         """Every `fsm_id` a bridge got, and when it did last. Secrets."""
 
@@ -52,7 +53,9 @@ class Watch:
             now = end.network.loop.time()
             self.credentials.update((found.decode(), now) for found in CREDENTIAL.findall(frame.text))
         if is_out and action is not Action.KILL_BEFORE:
-            self.written += [(end.who, found.decode()) for found in SIGNED.findall(frame.text)]
+            self.written += [(end.who, found) for found in read_signed(frame.text)]
+        if is_out and action is Action.DOUBLE and (text := read_message(frame.text)) is not None:
+            self.doubled.append((end.who, text))
         if action is Action.KILL_BEFORE:
             self._kill_owner(end.process)
         if action is Action.KILL_AFTER:

@@ -14,16 +14,27 @@ from random import Random
 
 from bridge.app.deployment import plan as plan_topology
 from bridge.channel.identifier import ChannelName
+from bridge.channel.terms import Dialect
 from bridge.sim.broker import MemoryBroker
 from bridge.sim.server import SimulatedNode
 from tests.oracle.evidence import Evidence, Pair
 from tests.oracle.judgement import doubtful, judge
 from tests.oracle.violation import Violation
+from tests.oracle.witness import shows_loss
 from tests.simulation import approver
 from tests.simulation import cast as casting
 from tests.simulation.cast import EPOCH, NETWORK, NODE_PORT, USER, Cast
 from tests.simulation.client import Client
-from tests.simulation.harvest import is_locked_out, read_booked, read_ledger, read_node, read_waiting
+from tests.simulation.harvest import (
+    find_channel,
+    is_locked_out,
+    read_booked,
+    read_known,
+    read_ledger,
+    read_node,
+    read_seqs,
+    read_waiting,
+)
 from tests.simulation.log import keep_logs
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
@@ -144,6 +155,7 @@ class World:
         await asyncio.sleep(TAIL_SECONDS)
         pair = self._read_node()
         await self.troop.stop()
+        await asyncio.sleep(TAIL_SECONDS)
         return self._gather(client, pair, log())
 
     async def _start_node(self) -> None:
@@ -255,13 +267,33 @@ class World:
 
     # --- the end ------------------------------------------------------------------------------------------
 
-    def _read_node(self) -> Pair:
+    def _is_lost(self) -> bool:
+        """By what the node shows, and only where a fault of this plan may have done it, or the exception of G5 has."""
+        if self.plan.may_doubt and shows_loss(
+            self.node, find_channel(self.node), Dialect(self.plan.dialect), self._read_known()
+        ):
+            return True
         got, deaths = self.watch.credentials, self.troop.deaths
-        locked = (is_locked_out(self.node, role, got, deaths.get(self._bridge_of(role), ())) for role in ROLES)
-        return read_node(self.node, self.cast, is_lost=self.plan.may_doubt or any(locked))
+        names = {role: deaths.get(self._bridge_of(role), ()) for role in ROLES}
+        return self.plan.dialect == "json-rpc" and any(
+            is_locked_out(self.node, role, got, killed) for role, killed in names.items()
+        )
+
+    def _read_known(self) -> dict[str, str]:
+        known = {name: text for journal in self._journals for name, text in read_known(journal).items()}
+        return {role: known[name] for role in ROLES if (name := self.cast.channel(role)) in known}
+
+    @property
+    def _journals(self) -> list[Path]:
+        return [self._directory / name for name in self.plan.bridges]
+
+    def _read_node(self) -> Pair:
+        """As it is before the bridges stop, which ends a channel whose dialect takes nobody back."""
+        taken_at = self.now() if self.plan.dialect == Dialect.LEGACY_SEED else None
+        return read_node(self.node, self.cast, is_lost=self._is_lost(), doubled=self.watch.doubled, taken_at=taken_at)
 
     def _gather(self, client: Client, pair: Pair, log: str) -> Evidence:
-        journals = [self._directory / name for name in self.plan.bridges]
+        journals = self._journals
         return Evidence(
             sent=client.sent,
             pairs=[pair],
@@ -269,11 +301,12 @@ class World:
             events=client.events,
             letters=client.letters,
             forwards=[forward for journal in journals for forward in read_ledger(journal)],
-            written=[(self.cast.channel(role), signed_tx) for role, signed_tx in self.watch.written],
+            written=[(self.cast.channel(role), signed) for role, signed in self.watch.written],
             booked={name: held for journal in journals for name, held in read_booked(journal).items()},
+            last_seq={name: seq for journal in journals for name, seq in read_seqs(journal).items()},
             waiting=frozenset(command_id for journal in journals for command_id in read_waiting(journal)),
             texts={"log": log},
-            secrets=casting.secrets() | self.watch.credentials.keys(),
+            secrets=casting.secrets() | self.watch.credentials.keys() | set(self.node.registry.issued),
         )
 
     def _own_violations(self, evidence: Evidence) -> list[Violation]:
