@@ -1,5 +1,6 @@
 """Whole worlds: a share of the seeds, drawn crash schedules, and the proof that the simulation can find something."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -17,13 +18,14 @@ from bridge.app.auditreport import read_anchor
 from bridge.app.intake import CommandIntake
 from bridge.app.relay import Relay
 from bridge.journal.journal import Journal
+from bridge.node.link import Link
 from bridge.sim.book import Book
 from tests.oracle.judgement import tally
 from tests.oracle.witness import written
 from tests.simulation.every import plan_of
-from tests.simulation.plan import DIALECTS, FIRST_AMOUNT, ROLES, Kill, Plan, Step, draw_plan
+from tests.simulation.plan import DIALECTS, FIRST_AMOUNT, ROLES, Cut, Kill, Plan, Step, draw_plan
 from tests.simulation.point import ACTIONS, Action, Kind
-from tests.simulation.world import Ending, run
+from tests.simulation.world import PAY_SECONDS, Ending, run
 
 SEEDS = range(30)
 REPLAYED = 5
@@ -41,7 +43,7 @@ def test_a_world_without_faults_succeeds_wholly() -> None:
     steps = tuple(Step(0.1, role, "transfer", FIRST_AMOUNT + number) for number, role in enumerate(ROLES * 2))
     ending = run(Plan(1, steps=steps, heals_at=1.0, has_logs=True))
     assert not ending.violations
-    assert tally(ending.evidence) == {"succeeded": 4}
+    assert tally(ending.evidence) == {"succeeded": 6}, "four, and one of each side after the healing"
     assert "bridge_ready" in ending.evidence.texts["log"]
 
 
@@ -181,6 +183,38 @@ def test_a_credential_that_is_not_stored_is_found() -> None:
     assert _rules(plan) == set()
     with patch.object(Journal, "commit", commit):
         assert _rules(plan)
+
+
+def test_a_link_that_is_never_taken_up_again_is_found() -> None:
+    """Nothing is lost and nothing is wrong, and yet nobody will ever pay again."""
+    original = Link._live_once
+
+    async def live_once(self: Link) -> None:
+        if self.__dict__.setdefault("has_lived", False):
+            await asyncio.get_running_loop().create_future()
+        try:
+            await original(self)
+        finally:
+            self.__dict__["has_lived"] = True
+
+    cuts = tuple(Cut(2.0, role) for role in ROLES)
+    plan = replace(PLAN, faults=cuts, heals_at=6.0)
+    assert _rules(plan) == set()
+    with patch.object(Link, "_live_once", live_once):
+        assert "a channel works again" in _rules(plan)
+
+
+def test_a_payment_that_takes_too_long_after_the_healing_is_found() -> None:
+    """The channel says that it is open, and is not."""
+    original = CommandIntake.handle
+
+    async def handle(self: CommandIntake, delivery: Any) -> None:
+        if b"probe-responder" in delivery.received.body:
+            await asyncio.sleep(PAY_SECONDS)
+        await original(self, delivery)
+
+    with patch.object(CommandIntake, "handle", handle):
+        assert _rules(PLAN) == {"a channel works again"}
 
 
 def test_a_second_signature_for_a_round_needs_the_word_of_the_node() -> None:

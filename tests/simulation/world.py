@@ -39,6 +39,7 @@ from tests.simulation.log import keep_logs
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.plan import (
+    FIRST_AMOUNT,
     ROLES,
     BusLoss,
     Cut,
@@ -50,12 +51,13 @@ from tests.simulation.plan import (
     NodeRestart,
     Pause,
     Plan,
+    Step,
 )
 from tests.simulation.point import Point, Points
 from tests.simulation.process import Process
 from tests.simulation.surroundings import surroundings
 from tests.simulation.troop import LOOK_SECONDS, Troop, aside, describe
-from tests.simulation.trouble import Trouble
+from tests.simulation.trouble import CALL_SECONDS, Trouble
 from tests.simulation.watch import Watch
 
 OPENING_SECONDS = 60.0
@@ -65,6 +67,14 @@ LOST_SECONDS = 400.0
 """The same where the channel may be lost: longer than the 150 s after which its operators are called."""
 MEND_SECONDS = 90.0
 """How often an operator looks for commands in doubt."""
+RETURN_SECONDS = 200.0
+"""How long after the healing a channel may take to be open: the quiet time of 65 s after a reestablish, the minute for
+which a bridge yields that was thrown out three times, or the 120 s (`timeout_accept`) for which a peer that is stuck in
+an update can block a reestablish; and the longest pause between two tries after it.
+"""
+PAY_SECONDS = 15.0
+"""How long a payment may take on an open channel: what is promised after the repair of broker and node."""
+PROBE_AMOUNT = FIRST_AMOUNT + 1000
 TAIL_SECONDS = 3.0
 DISK = Path("/dev/shm")  # noqa: S108  # only if it is there: a world writes a few journals and forgets them
 
@@ -108,6 +118,7 @@ class World:
         self.troop = Troop(plan, self.cast, self.points, self.broker, self.trouble, self.now)
         self._node_process = Process("node")
         self._directory = directory
+        self._dead: list[Violation] = []
 
     def time(self) -> float:
         return self.loop.time()
@@ -151,6 +162,7 @@ class World:
         await self._endure(client)
         self._heal()
         await self._settle(client)
+        await self._pay_again(client)
         self.points.end()
         await asyncio.sleep(TAIL_SECONDS)
         pair = self._read_node()
@@ -265,6 +277,41 @@ class World:
             await self._until(lambda: not client.open, self.loop.time() + MEND_SECONDS)
             await client.mend()
 
+    async def _pay_again(self, client: Client) -> None:
+        """A channel works again after the healing, unless the node shows that it is closed or lost.
+
+        One side after the other: two at once may meet. A limit of the plan's policy may refuse what nobody else asked
+        for, so those worlds are left out.
+        """
+        if self.plan.policy:
+            return
+        await asyncio.sleep(self._lateness())
+        for number, role in enumerate(ROLES):
+            await self._until(lambda: self._is_open() or self._is_over(), self.loop.time() + RETURN_SECONDS)
+            if self._is_over():
+                return
+            if not self._is_open():
+                self._fail_to_live(role, f"it is not open {RETURN_SECONDS:g} s after the healing")
+                return
+            command_id = f"probe-{role}"
+            await client.send(command_id, Step(0.0, role, "transfer", PROBE_AMOUNT + number))
+            await self._until(lambda name=command_id: name not in client.open, self.loop.time() + PAY_SECONDS)  # type: ignore[misc]
+            if client.latest.get(command_id) != "succeeded":
+                self._fail_to_live(role, f"a payment {client.latest.get(command_id)} within {PAY_SECONDS:g} s")
+
+    def _fail_to_live(self, role: str, text: str) -> None:
+        self.points.note(f"DEAD {role}: {text}")
+        self._dead.append(Violation("a channel works again", self.cast.channel(role), text))
+
+    def _lateness(self) -> float:
+        """What was held or late when it healed comes so much later at most: a signer sleeps over its late reply."""
+        late = [fault.seconds for fault in self.plan.faults if isinstance(fault, Mischief) and fault.how == "late"]
+        held = [CALL_SECONDS for fault in self.plan.faults if isinstance(fault, HeldConfirms)]
+        return max((*late, *held), default=0.0)
+
+    def _is_over(self) -> bool:
+        return find_channel(self.node) not in self.node.chain.ledger.channels or self._is_lost()
+
     # --- the end ------------------------------------------------------------------------------------------
 
     def _is_lost(self) -> bool:
@@ -311,7 +358,7 @@ class World:
 
     def _own_violations(self, evidence: Evidence) -> list[Violation]:
         """What a world of its own demands beside the oracle's rules."""
-        found = [Violation("processes live", "world", text) for text in self.troop.ended]
+        found = [*self._dead, *(Violation("processes live", "world", text) for text in self.troop.ended)]
         for context in self.loop.errors:
             error = context.get("exception")
             text = f"{context.get('message')}: {'' if error is None else describe(error)}"
