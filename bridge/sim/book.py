@@ -145,6 +145,13 @@ class Book:
         half_hash = transaction.tx_hash(transaction.unwrap(encoding.decode(half, "tx")).inner) if half else None
         self._note_fact(fsm, Fact(fsm.role, "state", _round(inner), _clock(), half_hash=half_hash))
 
+    def note_return(self, channel_id: str, role: Role, *, is_admitted: bool) -> None:
+        """A client came back to a channel, and was let in or not."""
+        page = self.pages.get(channel_id)
+        if page is not None:  # else it named a channel nobody knows
+            page.total["facts"] += 1
+            page.facts.append(Fact(role, "admitted" if is_admitted else "refused", 0, _clock()))
+
     def note_taken(self, fsm: Fsm, text: str) -> None:
         """A message of this side's client was taken; whether the other one is there is another question."""
         self._note_message(fsm, Said(fsm.role, text[:TEXT_KEPT], is_delivery=False, at=_clock()))

@@ -68,9 +68,11 @@ class Fact:
 
     role: Role
     what: str
-    """`conflict`, the name of an `info`, or `state` for an answer to a state query."""
+    """`conflict`, the name of an `info`, `state` for an answer to a state query; `admitted` or `refused` when a client
+    came back.
+    """
     round: int
-    """Of the latest co-signed state of that side at that moment."""
+    """Of the latest co-signed state of that side at that moment; 0 of one that came back."""
     at: float
     code: int | None = None
     """Of a conflict."""

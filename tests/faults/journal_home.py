@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +28,13 @@ from bridge.journal.journal import FILE
 from bridge.journal.peek import read_state
 from bridge.sim.server import SimulatedNode
 from tests.faults import forked
+from tests.simulation.harvest import read_seqs
 from tests.system.house import NETWORK, House, Pair, _client, _remove, _signers
 from tests.toml import to_toml
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
+HEARD_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class Bridge:
     lines: list[str] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     reader: asyncio.Task[None] | None = None
+    settled: Callable[[], Awaitable[None]] | None = None
+    """Waited for after a kill: what was told until then comes in a moment later."""
 
     @classmethod
     async def start(cls, config: Path) -> "Bridge":
@@ -115,9 +119,12 @@ class Bridge:
             return await self.process.wait()
 
     async def kill(self) -> None:
+        was_alive = self.process.returncode is None
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.end()
+        if was_alive and self.settled is not None:
+            await self.settled()
 
 
 @dataclass
@@ -130,6 +137,8 @@ class Home:
     bridges: list[Bridge] = field(default_factory=list)
     doubled: list[bytes] = field(default_factory=list)
     """Frames of the bridge that a proxy before the node passed on twice."""
+    swallowed: list[bytes] = field(default_factory=list)
+    """Those that it took out of the stream."""
     pages: dict[str, str] = field(default_factory=dict)
     """What else could be read of the bridges: their metrics, by name."""
 
@@ -145,8 +154,17 @@ class Home:
         """Not yet ready: `await (await home.start()).ready()`."""
         words = ("run", "--config", str(self.config))
         bridge = Bridge.read(await forked.bridge(*words)) if self.is_forked else await Bridge.start(self.config)
+        bridge.settled = self._heard
         self.bridges.append(bridge)
         return bridge
+
+    async def _heard(self) -> None:
+        """Every event that the broker has confirmed is here; not waited for long: the oracle tells of what is not."""
+        with contextlib.suppress(TimeoutError, sqlite3.OperationalError):  # it may have died before it had tables
+            last = read_seqs(self.data)
+            await self.house.until(
+                lambda: all(seq <= self.house.heard.get(name, 0) for name, seq in last.items()) or None, HEARD_SECONDS
+            )
 
     async def opened(self) -> None:
         for pair in self.house.pairs:

@@ -119,6 +119,8 @@ class Proxy:
     """Bytes until the connection that carries the last of them is cut; None: no end."""
     doubled: list[bytes] = field(default_factory=list)
     """What the watch passed on to the server twice: the client has sent it once."""
+    swallowed: list[bytes] = field(default_factory=list)
+    """What the client has sent and the watch has not passed on."""
     errors: list[BaseException] = field(default_factory=list)
     """Of the watch: they end the connection, and whoever owns the proxy has to look."""
 
@@ -181,6 +183,8 @@ class Proxy:
                     if piece.word == "handshake" and direction is Direction.OUT:
                         connection.head = piece.body
                     await self.watch(Crossing(connection, direction, piece))
+                    if direction is Direction.OUT and connection.latest is not piece.data:
+                        self.swallowed.append(piece.data)
         except ConnectionError:
             if not connection.is_silent:
                 connection.reset()

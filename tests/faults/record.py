@@ -41,6 +41,7 @@ def gather(home: Home, *, losers: Collection[str] = ()) -> Evidence:
         letters=_arrived(house.received["letters"]),
         forwards=read_ledger(home.data),
         written=_written(home, pairs),
+        swallowed=frozenset(_messages(home.swallowed)),
         last_seq=read_seqs(home.data),
         waiting=frozenset(read_waiting(home.data)),
         booked=read_booked(home.data),
@@ -79,11 +80,11 @@ def _read(home: Home, pair: HousePair, *, may_lose: bool) -> Pair:
         roles,
         accounts,
         is_lost=may_lose and shows_loss(node, channel, _dialect(pair), held),
+        is_legacy=_dialect(pair).is_legacy,
         epoch=time.time() - asyncio.get_running_loop().time(),
         **_timers(home, pair.initiator),
     )
-    texts = [text for frame in _doubled(home) if (text := read_message(frame)) is not None]
-    return forgive(read, [(role, text) for role in ROLES for text in texts])
+    return forgive(read, [(role, text) for role in ROLES for text in _messages(home.doubled)])
 
 
 def _dialect(pair: HousePair) -> Dialect:
@@ -104,15 +105,16 @@ def _timers(home: Home, channel: str) -> dict[str, float]:
 
 def _written(home: Home, pairs: list[Pair]) -> list[tuple[str, str]]:
     """What the node got, without the second copy of what a proxy passed on twice."""
-    spare = Counter(signed for frame in _doubled(home) for signed in read_signed(frame))
+    spare = Counter(signed for data in home.doubled for signed in read_signed(read_frame(data).text))
     counts = Counter(written(pairs))
     for channel, signed in list(counts):
         counts[channel, signed] = max(1, counts[channel, signed] - spare[signed])
     return list(counts.elements())
 
 
-def _doubled(home: Home) -> list[bytes]:
-    return [read_frame(data).text for data in home.doubled]
+def _messages(frames: list[bytes]) -> list[str]:
+    found = (read_message(read_frame(data).text) for data in frames)
+    return [text for text in found if text is not None]
 
 
 def _secrets(house: House) -> frozenset[str]:

@@ -89,7 +89,9 @@ class Fact:
 
     role: str
     what: str
-    """`conflict`, the name of an `info`, or `state`: the answer to a state query."""
+    """`conflict`, the name of an `info`, `state` for the answer to a state query; `admitted` or `refused` when a client
+    came back.
+    """
     round: int
     """The latest co-signed one of that side at that moment."""
     at: float
@@ -136,6 +138,8 @@ class Pair:
     messages: tuple[Said, ...] = ()
     is_lost: bool = False
     """The node shows that nothing is left both sides could go on with, and a fault of this run may have done that."""
+    is_legacy: bool = False
+    """Its node says less, and refuses whoever comes back while its FSM still waits for something."""
     taken_at: float | None = None
     """When the run itself ended it, after all else: a channel of the first legacy dialect outlives no socket."""
     is_closed: bool = False
@@ -197,6 +201,10 @@ class Evidence:
     """Channel and signed transaction, by its hash, of each signed reply that was written to a node's socket."""
     booked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Channel to what the latest entry in the journal leaves both in it: its event may still wait for the broker."""
+    swallowed: frozenset[str] = frozenset()
+    """Messages that were taken out of a stream which went on, as no TCP does: an answer to what came behind one of them
+    proves nothing here.
+    """
     last_seq: Mapping[str, int] = field(default_factory=dict)
     """Channel to the number of its last event that the journal gave to the broker; empty if nobody looked."""
     waiting: frozenset[str] = frozenset()

@@ -6,7 +6,7 @@ from datetime import datetime
 from math import floor
 from typing import Any
 
-from tests.oracle.evidence import TERMINAL, Evidence
+from tests.oracle.evidence import TERMINAL, Evidence, Pair
 from tests.oracle.violation import Violation
 
 HALTS = frozenset(
@@ -17,6 +17,8 @@ HALTS = frozenset(
         "alarm.abandoned_state_used",
     }
 )
+REFUSED_SECONDS, LEAST_REFUSALS = 145.0, 5
+"""The operators are called after 150 s of failing tries, five at least (guarantees.md section 3)."""
 CALLS = frozenset({"alarm.foreign_state", "alarm.recovery_required"})
 """What is said of a channel that was taken from us."""
 
@@ -46,9 +48,17 @@ def _is_owed(evidence: Evidence, channel: str, body: dict[str, Any]) -> bool:
     """Whether the operators have to be told so: the channel is lost, or the run has ended it by then."""
     if channel not in evidence.sides or f"{body['family']}.{body['name']}" not in CALLS:
         return False
-    pair, _ = evidence.sides[channel]
+    pair, role = evidence.sides[channel]
     told_at = datetime.fromisoformat(body["at"]).timestamp()
-    return pair.is_lost or (pair.taken_at is not None and told_at >= floor(pair.taken_at * 1000) / 1000)
+    is_taken = pair.taken_at is not None and told_at >= floor(pair.taken_at * 1000) / 1000
+    return pair.is_lost or is_taken or (pair.is_legacy and _was_refused(pair, role, told_at))
+
+
+def _was_refused(pair: Pair, role: str, told_at: float) -> bool:
+    """Whether the node has let this side in no more for as long as it takes to call its operators."""
+    begin = told_at - REFUSED_SECONDS
+    came = [fact.what for fact in pair.facts if fact.role == role and begin <= fact.at <= told_at]
+    return came.count("refused") >= LEAST_REFUSALS and "admitted" not in came
 
 
 def each_command_ends_once(evidence: Evidence) -> Iterator[Violation]:

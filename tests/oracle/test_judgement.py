@@ -356,6 +356,28 @@ def test_operators_are_called_for_what_the_run_itself_has_ended() -> None:
         assert {violation.rule for violation in judge(evidence)} == rules
 
 
+def test_operators_are_called_for_a_legacy_channel_whose_node_lets_nobody_in() -> None:
+    """Told after 150 s, although the FSM may end and the channel come back: only if it was refused all along."""
+    (alarm,) = events("a-r", ["alarm.recovery_required"], 5, digest(EVENTS[-1].body))
+    alarm = replace(alarm, body=alarm.body.replace(b"00:00:05.000", b"00:03:20.000"))
+    refused = tuple(Fact("responder", "refused", 0, EPOCH + 60.0 + 25.0 * number) for number in range(6))
+    cases: tuple[tuple[tuple[Fact, ...], bool, set[str]], ...] = (
+        (refused, True, set()),
+        (refused, False, {"no channel is halted"}),
+        (refused[:4], True, {"no channel is halted"}),
+        ((*refused, Fact("responder", "admitted", 0, EPOCH + 100.0)), True, {"no channel is halted"}),
+    )
+    for facts, is_legacy, rules in cases:
+        pair = replace(PAIR, facts=(*FACTS, *facts), is_legacy=is_legacy)
+        evidence = replace(GOOD, pairs=(pair,), events=(*EVENTS, alarm), last_seq={"a-i": 6, "a-r": 5})
+        assert {violation.rule for violation in judge(evidence)} == rules
+
+
+def test_an_answer_proves_nothing_behind_a_message_that_was_taken_out_of_the_stream() -> None:
+    """No TCP does that, so the bridge may conclude from it; the network of the faults can."""
+    assert judge(replace(message("succeeded")(GOOD), swallowed=frozenset({"hi"}))) == []
+
+
 def test_an_unconfirmed_command_may_never_have_arrived() -> None:
     """The client knows that it does not know."""
     assert judge(sent(replace(SIX, is_confirmed=False))(GOOD)) == []

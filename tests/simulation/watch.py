@@ -30,6 +30,8 @@ class Watch:
         """Role and signed transaction, by its hash, of each signed reply on its way to the node."""
         self.doubled: list[tuple[str, str]] = []
         """Role and text of each message that came to the node twice and was written once."""
+        self.swallowed: set[str] = set()
+        """Messages that were lost on a socket that lived on."""
         self.credentials: dict[str, float] = {}
         """Every `fsm_id` a bridge got, and when it did last. Secrets."""
 
@@ -54,13 +56,20 @@ class Watch:
             self.credentials.update((found.decode(), now) for found in CREDENTIAL.findall(frame.text))
         if is_out and action is not Action.KILL_BEFORE:
             self.written += [(end.who, found) for found in read_signed(frame.text)]
-        if is_out and action is Action.DOUBLE and (text := read_message(frame.text)) is not None:
-            self.doubled.append((end.who, text))
+        if is_out and action in (Action.DOUBLE, Action.SWALLOW):
+            self._note_spoilt(end.who, read_message(frame.text), action)
         if action is Action.KILL_BEFORE:
             self._kill_owner(end.process)
         if action is Action.KILL_AFTER:
             return Fate.PASS, lambda: self._kill_owner(end.process)
         return (Fate.PASS, None) if action is None else (FATES[action], None)
+
+    def _note_spoilt(self, role: str, text: str | None, action: Action) -> None:
+        """No stream doubles or leaves out a frame: what follows from that is no fault of the bridge."""
+        if text is not None and action is Action.DOUBLE:
+            self.doubled.append((role, text))
+        elif text is not None:
+            self.swallowed.add(text)
 
     def _kill_owner(self, process: Process | None) -> None:
         if process is not None:

@@ -336,8 +336,16 @@ class World:
 
     def _read_node(self) -> Pair:
         """As it is before the bridges stop, which ends a channel whose dialect takes nobody back."""
-        taken_at = self.now() if self.plan.dialect == Dialect.LEGACY_SEED else None
-        return read_node(self.node, self.cast, is_lost=self._is_lost(), doubled=self.watch.doubled, taken_at=taken_at)
+        dialect = Dialect(self.plan.dialect)
+        taken_at = self.now() if dialect is Dialect.LEGACY_SEED else None
+        return read_node(
+            self.node,
+            self.cast,
+            is_lost=self._is_lost(),
+            doubled=self.watch.doubled,
+            is_legacy=dialect.is_legacy,
+            taken_at=taken_at,
+        )
 
     def _gather(self, client: Client, pair: Pair, log: str) -> Evidence:
         journals = self._journals
@@ -350,6 +358,7 @@ class World:
             forwards=[forward for journal in journals for forward in read_ledger(journal)],
             written=[(self.cast.channel(role), signed) for role, signed in self.watch.written],
             booked={name: held for journal in journals for name, held in read_booked(journal).items()},
+            swallowed=frozenset(self.watch.swallowed),
             last_seq={name: seq for journal in journals for name, seq in read_seqs(journal).items()},
             waiting=frozenset(command_id for journal in journals for command_id in read_waiting(journal)),
             texts={"log": log},
