@@ -64,7 +64,7 @@ OPENING_SECONDS = 60.0
 QUIET_SECONDS = 2000.0
 """How long after the healing a command may take to come to its end; longer than any timer of node and bridge."""
 LOST_SECONDS = 400.0
-"""The same where the channel may be lost: longer than the 150 s after which its operators are called."""
+"""The same where the channel is lost: longer than the 150 s after which its operators are called."""
 MEND_SECONDS = 90.0
 """How often an operator looks for commands in doubt."""
 RETURN_SECONDS = 200.0
@@ -272,8 +272,8 @@ class World:
 
     async def _settle(self, client: Client) -> None:
         """Until every command has its end, an operator looking after what stays in doubt."""
-        latest = self.loop.time() + (LOST_SECONDS if self.plan.may_doubt else QUIET_SECONDS)
-        while client.open and self.loop.time() < latest:
+        began = self.loop.time()
+        while client.open and self.loop.time() < began + (LOST_SECONDS if self._is_lost() else QUIET_SECONDS):
             await self._until(lambda: not client.open, self.loop.time() + MEND_SECONDS)
             await client.mend()
 
