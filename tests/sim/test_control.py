@@ -148,6 +148,18 @@ async def test_a_message_is_noted_when_it_is_taken_and_when_it_is_delivered() ->
         ]
 
 
+async def test_who_came_back_is_noted_whether_let_in_or_not() -> None:
+    """A bridge that calls its operators has been refused, or is wrong."""
+    async with running() as node, opened(node) as pair, controlled(node) as http:
+        channel_id, fsm_id = pair.channel_id, pair.fsm_id("initiator")
+        for offered in (fsm_id, fsm_id[:-1]):
+            party = await Party.open(node, returning("initiator", channel_id, offered))
+            await party.until("fsm_up" if offered == fsm_id else "error 1016")
+            await party.close()
+        facts = (await look(http, f"/channels/{channel_id}"))["facts"]
+        assert [(fact["role"], fact["what"]) for fact in facts] == [("initiator", "admitted"), ("initiator", "refused")]
+
+
 async def test_cut_meets_only_the_role_it_names() -> None:
     """A fault that met nothing, or everything, would prove nothing."""
     async with running() as node, opened(node) as pair, controlled(node) as http:
