@@ -66,7 +66,11 @@ def is_locked_out(node: SimulatedNode, role: str, got: dict[str, float], deaths:
     holder = node.registry.find(name, Role(role)) or node.registry.saved.get((name, Role(role)))
     if holder is None:
         return False
-    at = got.get(holder.fsm_id)
+    return is_too_late(got.get(holder.fsm_id), deaths)
+
+
+def is_too_late(at: float | None, deaths: Iterable[float]) -> bool:
+    """Whether a bridge was never told something, or was killed before it can have stored it."""
     return at is None or any(at <= death <= at + STORING_SECONDS for death in deaths)
 
 

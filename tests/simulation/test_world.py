@@ -236,6 +236,9 @@ def test_what_the_node_still_holds_is_judged_in_a_dialect_that_may_lose_channels
     killed = run(replace(plan, faults=(Kill(2.0, "bridge-initiator"),)))
     assert not killed.violations
     assert killed.evidence.pairs[0].is_lost is (dialect == "legacy-seed")
+    (closed,) = run(plan_of(dialect, "shutdown", "initiator")).evidence.pairs
+    assert closed.is_closed
+    assert not closed.is_lost, "both bridges were told"
 
 
 def test_signed_replies_are_seen_in_every_dialect() -> None:

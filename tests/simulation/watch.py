@@ -14,6 +14,7 @@ FATES = {
     Action.LATE: Fate.LATE,
     Action.KILL_BEFORE: Fate.GONE,
 }
+ENDS = frozenset({"info.close_mutual", "info.closed_confirmed"})
 CREDENTIAL = re.compile(rb'"fsm_id":"(ba_[^"]+)"')
 
 
@@ -32,6 +33,8 @@ class Watch:
         """Role and text of each message that came to the node twice and was written once."""
         self.swallowed: set[str] = set()
         """Messages that were lost on a socket that lived on."""
+        self.ends: dict[str, float] = {}
+        """Role to when its bridge was told that the channel is closed."""
         self.credentials: dict[str, float] = {}
         """Every `fsm_id` a bridge got, and when it did last. Secrets."""
 
@@ -54,6 +57,8 @@ class Watch:
         if action in (None, Action.DOUBLE, Action.KILL_AFTER) and end not in self._deaf:
             now = end.network.loop.time()
             self.credentials.update((found.decode(), now) for found in CREDENTIAL.findall(frame.text))
+            if frame.word in ENDS:
+                self.ends[end.who] = now
         if is_out and action is not Action.KILL_BEFORE:
             self.written += [(end.who, found) for found in read_signed(frame.text)]
         if is_out and action in (Action.DOUBLE, Action.SWALLOW):
