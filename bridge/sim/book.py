@@ -1,72 +1,68 @@
 """What each side of each channel really did, written down as it happens: what an oracle checks a bridge against.
 
-Two lists a channel. States: every one that both signed, as each side took it up. Signatures: every sign request that
-left for a client, with the moment it was answered and how. Both are kept over a stop and a kill of the node, because
-they are a witness's notes and no part of it, and bounded: the oldest go first, and how many went is told.
+Five lists a channel. States: every one that both signed, as each side took it up. Signatures: every sign request that
+left for a client, with the moment it was answered and how. Replies: every signed reply that came, whether asked for or
+not. Facts: what a side said or answered of what had been signed. Messages: taken, and on their way to the other side.
+All are kept over a stop and a kill of the node, because they are a witness's notes and no part of it, and bounded: the
+oldest go first, and how many went is told.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.channel.request import Tag
 from bridge.channel.terms import Role
 from bridge.channel.transaction import Kind
+from bridge.errors import TransactionError
 from bridge.sim.event import AwaitingSignature
 from bridge.sim.fsm import Fsm
+from bridge.sim.note import TEXT_KEPT, Fact, Receipt, Said, Signature
+from bridge.sim.report import Conflict, Delivered, Info, Report
 from bridge.sim.request import Abort, Reply
 from bridge.sim.skin import write_update
-from bridge.wire import transaction
+from bridge.wire import encoding, transaction
 
 KEPT = 20_000
 """Entries of each list of each channel."""
 UNNAMED = "unfunded"
 """Stands for a channel that has no transaction yet."""
+TELLING = frozenset({"aborted_update", "peer_disconnected", "channel_reestablished", "closed_confirmed"})
+"""What an `info` says of an operation under way: that it is void, or that it closed the channel."""
 
 
-@dataclass(slots=True)
-class Signature:
-    """One sign request on one side. Times in seconds of the event loop's clock."""
-
-    role: Role
-    tag: Tag
-    round: int
-    hash: str
-    """Of the transaction to be signed."""
-    asked_at: float
-    answered_at: float | None = None
-    answer: str | None = None
-    """`signed`, or `refused` with its code."""
-    reply_hash: str | None = None
-    """Of the transaction that came back."""
-
-    def write(self) -> dict[str, Any]:
-        waited = None if self.answered_at is None else self.answered_at - self.asked_at
-        return {
-            "role": self.role.value,
-            "tag": self.tag.value,
-            "round": self.round,
-            "tx_hash": self.hash,
-            "asked_at": self.asked_at,
-            "answered_at": self.answered_at,
-            "seconds": waited,
-            "answer": self.answer,
-            "reply_tx_hash": self.reply_hash,
-        }
+def _bounded() -> deque[Any]:
+    return deque(maxlen=KEPT)
 
 
 @dataclass
 class Page:
     """One channel."""
 
-    states: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
-    signatures: deque[Signature] = field(default_factory=lambda: deque(maxlen=KEPT))
+    states: deque[dict[str, Any]] = field(default_factory=_bounded)
+    signatures: deque[Signature] = field(default_factory=_bounded)
+    replies: deque[Receipt] = field(default_factory=_bounded)
+    facts: deque[Fact] = field(default_factory=_bounded)
+    messages: deque[Said] = field(default_factory=_bounded)
     strays: int = 0
     """Signed replies that no open request of that side asked for."""
     probes: int = 0
     """Refusals of the same kind: harmless, and how a bridge asks what is open."""
-    total: dict[str, int] = field(default_factory=lambda: {"states": 0, "signatures": 0})
+    total: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("states", "signatures", "replies", "facts", "messages"), 0)
+    )
+
+    def write(self) -> dict[str, Any]:
+        """All of it, as JSON shows it."""
+        return {
+            "states": list(self.states),
+            "signatures": [entry.write() for entry in self.signatures],
+            "replies": [entry.write() for entry in self.replies],
+            "facts": [entry.write() for entry in self.facts],
+            "messages": [entry.write() for entry in self.messages],
+        }
 
 
 class Book:
@@ -106,6 +102,8 @@ class Book:
     def note_answered(self, fsm: Fsm, answer: Reply | Abort) -> None:
         """The client answered, to an open request or to none."""
         entry = self._find_open(fsm, answer.tag)
+        if isinstance(answer, Reply):
+            self._note_reply(fsm, answer, is_stray=entry is None)
         if entry is None:
             self._note_unasked(fsm, answer)
             return
@@ -115,6 +113,58 @@ class Book:
         else:
             entry.answer = "signed"
             entry.reply_hash = None if answer.signed is None else transaction.tx_hash(answer.signed.inner)
+
+    def _note_reply(self, fsm: Fsm, reply: Reply, *, is_stray: bool) -> None:
+        if reply.signed is None:
+            return  # no transaction, so nobody's signature
+        inner = reply.signed.inner
+        signed_hash = transaction.signed_tx_hash(transaction.wrap(reply.signed.signatures, inner))
+        page = self.page(fsm)
+        page.total["replies"] += 1
+        page.replies.append(
+            Receipt(fsm.role, reply.tag, _round(inner), transaction.tx_hash(inner), signed_hash, is_stray, _clock())
+        )
+
+    def note_report(self, fsm: Fsm, report: Report) -> None:
+        """An FSM tells its client something, whether or not there is one."""
+        match report:
+            case Conflict(raised_at, code):
+                self._note_fact(fsm, Fact(fsm.role, "conflict", fsm.round, _clock(), code, raised_at))
+            case Info(event, _) if event in TELLING:
+                self._note_fact(fsm, Fact(fsm.role, event, fsm.round, _clock()))
+            case Delivered(_, _, text) if fsm.client is not None:
+                sender = Role.RESPONDER if fsm.role is Role.INITIATOR else Role.INITIATOR
+                self._note_message(fsm, Said(sender, text[:TEXT_KEPT], is_delivery=True, at=_clock()))
+            case _:
+                pass
+
+    def note_state_answer(self, fsm: Fsm, value: Mapping[str, str]) -> None:
+        """A client asked where its channel stands, and this is the answer."""
+        half = value["half_signed_tx"]
+        inner = transaction.unwrap(encoding.decode(value["signed_tx"], "tx")).inner
+        half_hash = transaction.tx_hash(transaction.unwrap(encoding.decode(half, "tx")).inner) if half else None
+        self._note_fact(fsm, Fact(fsm.role, "state", _round(inner), _clock(), half_hash=half_hash))
+
+    def note_return(self, channel_id: str, role: Role, *, is_admitted: bool) -> None:
+        """A client came back to a channel, and was let in or not."""
+        page = self.pages.get(channel_id)
+        if page is not None:  # else it named a channel nobody knows
+            page.total["facts"] += 1
+            page.facts.append(Fact(role, "admitted" if is_admitted else "refused", 0, _clock()))
+
+    def note_taken(self, fsm: Fsm, text: str) -> None:
+        """A message of this side's client was taken; whether the other one is there is another question."""
+        self._note_message(fsm, Said(fsm.role, text[:TEXT_KEPT], is_delivery=False, at=_clock()))
+
+    def _note_fact(self, fsm: Fsm, fact: Fact) -> None:
+        page = self.page(fsm)
+        page.total["facts"] += 1
+        page.facts.append(fact)
+
+    def _note_message(self, fsm: Fsm, said: Said) -> None:
+        page = self.page(fsm)
+        page.total["messages"] += 1
+        page.messages.append(said)
 
     def _note_unasked(self, fsm: Fsm, answer: Reply | Abort) -> None:
         page = self.page(fsm)
@@ -154,8 +204,11 @@ def _name(fsm: Fsm) -> str:
 
 
 def _round(inner: bytes) -> int:
-    """The round a transaction leads to; 1 for a create, 0 for a close, which has none."""
-    kind, values = transaction.fields(inner)
+    """The round a transaction leads to; 1 for a create, 0 for a close, which has none, and for what cannot be read."""
+    try:
+        kind, values = transaction.fields(inner)
+    except TransactionError:
+        return 0
     found = values.get("round")
     if isinstance(found, int):
         return found

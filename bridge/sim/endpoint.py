@@ -22,7 +22,7 @@ from bridge.sim.fsm import Fsm
 from bridge.sim.gate import FREE, Gate, Passage
 from bridge.sim.jsonrpc import PONG
 from bridge.sim.report import Report, SignWanted
-from bridge.sim.request import OK, Abort, ClientDropped, Ping, Reply, RequestRefused
+from bridge.sim.request import OK, Abort, AskState, ClientDropped, Message, Ping, Reply, RequestRefused
 from bridge.sim.skin import NO_ID, Asked, Skin
 from bridge.sim.tally import Direction
 
@@ -231,12 +231,20 @@ class Endpoint:
                 fsm.post(request)  # an "ok" proves nothing
                 return None if asked.id is NO_ID else self._skin.answer(asked, OK, fsm.channel_id)
             value = await self._call(fsm, request)
+            self._note_value(fsm, request, value)
         except RequestRefused as refusal:
             return self._skin.refuse(asked, refusal, fsm.channel_id)
         except ClientDropped as dropped:
             self.finish(dropped.code)
             return None
         return self._skin.answer(asked, value, fsm.channel_id)
+
+    def _note_value(self, fsm: Fsm, request: Any, value: Any) -> None:
+        """What the book wants to know of a request that went well."""
+        if isinstance(request, AskState):
+            self._fittings.book.note_state_answer(fsm, value)
+        elif isinstance(request, Message):
+            self._fittings.book.note_taken(fsm, request.text)
 
     async def _call(self, fsm: Fsm, request: Any) -> Any:
         """Blocks as long as the FSM does. Nothing is read from the socket meanwhile."""

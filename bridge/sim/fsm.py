@@ -74,6 +74,8 @@ class Surroundings:
     """Called once, after everything was said."""
     saved: Callable[["Fsm"], None]
     """Called for each new co-signed state."""
+    told: Callable[["Fsm", Report], None]
+    """Called for each report, whether or not a client is there to hear it."""
 
 
 @dataclass(eq=False)
@@ -178,6 +180,7 @@ class Fsm:
     def report(self, report: Report) -> None:
         """To the client if there is one; an absent one never learns of it but from the history."""
         self.history.note_report(report, self.channel_id)
+        self.around.told(self, report)
         if self.client is not None:
             self.client.deliver(report, self.channel_id)
 

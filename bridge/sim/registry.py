@@ -6,6 +6,7 @@ it fresh.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,8 @@ from bridge.wire.transaction import Signed, fields, unwrap
 
 INVALID_FSM_ID, MISSING_FSM_ID, PARTICIPANT_NOT_FOUND = 1016, 2000, 1011
 FSM_ID_BYTES = 32
+IDS_KEPT = 20_000
+"""Credentials that are remembered, for whoever looks for them where they must not be."""
 log = logging.getLogger(__name__)
 
 Key = tuple[ChannelId, Role]
@@ -54,6 +57,8 @@ class Registry:
     book: Book = field(default_factory=Book)
     seen: dict[Key, bytes | None] = field(default_factory=dict)
     """What each role's last FSM knew of the chain."""
+    issued: deque[str] = field(default_factory=lambda: deque(maxlen=IDS_KEPT), repr=False)
+    """Every `fsm_id` there was, the oldest forgotten first."""
 
     # --- opening ------------------------------------------------------------------------------------------
 
@@ -170,10 +175,11 @@ class Registry:
         return fsm
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self.chain, behaviour.take, self._note_end, self._save)
+        return Surroundings(self.chain, behaviour.take, self._note_end, self._save, self.book.note_report)
 
     def _new_fsm_id(self) -> str:
-        return encoding.encode("ba", self.random_bytes(FSM_ID_BYTES))
+        self.issued.append(encoding.encode("ba", self.random_bytes(FSM_ID_BYTES)))
+        return self.issued[-1]
 
     def _save(self, fsm: Fsm) -> None:
         if fsm.channel_id is None or fsm.parties is None or fsm.cosigned is None:

@@ -27,7 +27,7 @@ from bridge.sim.gate import Gate
 from bridge.sim.jsonrpc import JsonRpc
 from bridge.sim.ledger import GENESIS, Ledger
 from bridge.sim.legacy import Legacy
-from bridge.sim.parameter import dialect_of, is_return, read_opening, read_return
+from bridge.sim.parameter import Return, dialect_of, is_return, read_opening, read_return
 from bridge.sim.registry import Registry
 from bridge.sim.request import ClientDropped, RequestRefused
 from bridge.sim.skin import Skin
@@ -197,6 +197,15 @@ class SimulatedNode:
         if not is_return(query):
             return self.registry.open(read_opening(query), endpoint)
         back = read_return(query)
+        try:
+            fsm = self._resume(back, dialect, endpoint)
+        except (RequestRefused, ClientDropped):
+            self.registry.book.note_return(back.channel_id, back.role, is_admitted=False)
+            raise
+        self.registry.book.note_return(back.channel_id, back.role, is_admitted=True)
+        return fsm
+
+    def _resume(self, back: Return, dialect: Dialect, endpoint: Endpoint) -> Fsm:
         if dialect is Dialect.JSON_RPC:
             return self.registry.resume(back, endpoint)
         try:

@@ -45,6 +45,8 @@ def _channel(node: SimulatedNode, name: str) -> dict[str, Any]:
         "states_total": page.total["states"],
         "strays": page.strays,
         "probes": page.probes,
+        "facts": [fact.write() for fact in page.facts],
+        "messages": [said.write() for said in page.messages],
     }
 
 
@@ -105,6 +107,7 @@ def signatures(node: SimulatedNode) -> dict[str, Any]:
     return {
         "now": asyncio.get_running_loop().time(),
         "signatures": entries,
+        "replies": [{"channel_id": name} | reply.write() for name, page in pages.items() for reply in page.replies],
         "answers": dict(Counter(str(entry["answer"]) for entry in entries)),
         "slowest_acknowledgement_seconds": max(waits, default=None),
         "strays": sum(page.strays for page in pages.values()),

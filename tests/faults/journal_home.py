@@ -6,16 +6,19 @@ it comes, so a test waits for a line instead of for time.
 
 import asyncio
 import contextlib
+import json
 import resource
 import signal
 import sqlite3
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from bridge.app.deployment import plan
 from bridge.broker.topology import apply
@@ -25,11 +28,13 @@ from bridge.journal.journal import FILE
 from bridge.journal.peek import read_state
 from bridge.sim.server import SimulatedNode
 from tests.faults import forked
+from tests.simulation.harvest import read_seqs
 from tests.system.house import NETWORK, House, Pair, _client, _remove, _signers
 from tests.toml import to_toml
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
+HEARD_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -40,6 +45,8 @@ class Bridge:
     lines: list[str] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     reader: asyncio.Task[None] | None = None
+    settled: Callable[[], Awaitable[None]] | None = None
+    """Waited for after a kill: what was told until then comes in a moment later."""
 
     @classmethod
     async def start(cls, config: Path) -> "Bridge":
@@ -71,6 +78,12 @@ class Bridge:
             self.lines.append(line.decode().rstrip())
             self.told.set()
         self.told.set()
+
+    @property
+    def http_port(self) -> int | None:
+        """Of its metrics; None as long as it told none."""
+        told = (json.loads(line) for line in self.lines if "http_listens" in line)
+        return next((int(line["port"]) for line in told), None)
 
     @property
     def log(self) -> str:
@@ -106,9 +119,12 @@ class Bridge:
             return await self.process.wait()
 
     async def kill(self) -> None:
+        was_alive = self.process.returncode is None
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.end()
+        if was_alive and self.settled is not None:
+            await self.settled()
 
 
 @dataclass
@@ -119,6 +135,12 @@ class Home:
     is_forked: bool = False
     """Whether its bridges are forked: for those who start hundreds."""
     bridges: list[Bridge] = field(default_factory=list)
+    doubled: list[bytes] = field(default_factory=list)
+    """Frames of the bridge that a proxy before the node passed on twice."""
+    swallowed: list[bytes] = field(default_factory=list)
+    """Those that it took out of the stream."""
+    pages: dict[str, str] = field(default_factory=dict)
+    """What else could be read of the bridges: their metrics, by name."""
 
     @property
     def config(self) -> Path:
@@ -132,8 +154,17 @@ class Home:
         """Not yet ready: `await (await home.start()).ready()`."""
         words = ("run", "--config", str(self.config))
         bridge = Bridge.read(await forked.bridge(*words)) if self.is_forked else await Bridge.start(self.config)
+        bridge.settled = self._heard
         self.bridges.append(bridge)
         return bridge
+
+    async def _heard(self) -> None:
+        """Every event that the broker has confirmed is here; not waited for long: the oracle tells of what is not."""
+        with contextlib.suppress(TimeoutError, sqlite3.OperationalError):  # it may have died before it had tables
+            last = read_seqs(self.data)
+            await self.house.until(
+                lambda: all(seq <= self.house.heard.get(name, 0) for name, seq in last.items()) or None, HEARD_SECONDS
+            )
 
     async def opened(self) -> None:
         for pair in self.house.pairs:
@@ -170,8 +201,11 @@ class Home:
 
     @property
     def has_told_all(self) -> bool:
-        """Whether nothing waits for the broker."""
-        return self.execute("SELECT count(*) FROM outbox") == [(0,)]
+        """Whether nothing waits for the broker, and the last event of each channel has come back from it."""
+        if self.execute("SELECT count(*) FROM outbox") != [(0,)]:
+            return False
+        heard = self.house.heard
+        return all(seq <= heard.get(name, 0) for name, seq in self.execute("SELECT name, seq FROM channel"))
 
     def execute(self, sql: str) -> list[Any]:
         """A statement by somebody else on the journal."""
@@ -183,6 +217,14 @@ class Home:
         async with asyncio.timeout(SECONDS):
             while not self._is_quiet():  # noqa: ASYNC110  # another process's file: there is nothing to wait on
                 await asyncio.sleep(0.1)
+        await self.read_metrics()
+
+    async def read_metrics(self) -> None:
+        """Of the bridge that runs, for whoever looks for what must not be in them."""
+        port = self.bridges[-1].http_port
+        if port is not None:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                self.pages[f"metrics {len(self.bridges)}"] = (await client.get("/metrics")).text
 
     def _is_quiet(self) -> bool:
         pairs = self.house.pairs
@@ -257,6 +299,7 @@ def _write(house: House) -> str:
         f'journal.key_file = "{house.directory / "journal.key"}"',
         f'broker.url = "{house.url}"',
         'log.format = "json"',
+        "http.port = 0",
     ]
     node = house.node.port
     for pair in {pair.node: pair for pair in house.pairs}.values():

@@ -33,9 +33,15 @@ class Connection:
     """Half-open: everything is taken and nothing passed on."""
     ended: set[Direction] = field(default_factory=set)
     """Ways on which nothing more comes: whoever sends there is gone."""
+    latest: bytes | None = None
+    """What was passed on to the server last."""
 
     async def write(self, direction: Direction, data: bytes) -> None:
         """Passes it on, as the faults of the moment allow. What the other end no longer takes is lost."""
+        if direction is Direction.OUT:
+            if self.latest is data:
+                self.proxy.doubled.append(data)
+            self.latest = data
         await self.proxy.way[direction].wait()
         if self.proxy.delay_seconds:
             await asyncio.sleep(self.proxy.delay_seconds)
@@ -119,6 +125,10 @@ class Proxy:
     way: dict[Direction, asyncio.Event] = field(default_factory=lambda: {way: asyncio.Event() for way in Direction})
     room: dict[Direction, int | None] = field(default_factory=lambda: dict.fromkeys(Direction))
     """Bytes until the connection that carries the last of them is cut, that one alone; None: no end."""
+    doubled: list[bytes] = field(default_factory=list)
+    """What the watch passed on to the server twice: the client has sent it once."""
+    swallowed: list[bytes] = field(default_factory=list)
+    """What the client has sent and the watch has not passed on."""
     errors: list[BaseException] = field(default_factory=list)
     """Of the watch: they end the connection, and whoever owns the proxy has to look."""
 
@@ -207,6 +217,8 @@ class Proxy:
                     if piece.word == "handshake" and direction is Direction.OUT:
                         connection.head = piece.body
                     await self.watch(Crossing(connection, direction, piece))
+                    if direction is Direction.OUT and connection.latest is not piece.data:
+                        self.swallowed.append(piece.data)
         finally:
             connection.ended.add(direction)
 

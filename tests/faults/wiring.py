@@ -65,4 +65,5 @@ async def wired(
         text = text.replace(f":{port}/", f":{broker.port}/")
         text = text.replace("[[channels]]", "\n".join(["[[channels]]", *channel_lines]))
         made.config.write_text(f"limits.broker_timeout_seconds = {BROKER_SECONDS}\n{text}")
+        made.doubled, made.swallowed = node.doubled, node.swallowed
         yield Wired(made, node, broker)

@@ -22,6 +22,14 @@ def _books(evidence: Evidence) -> Iterator[tuple[Pair, str, list[Entry]]]:
             yield pair, role, _entries(evidence, pair.channel(role))
 
 
+def books_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """A channel of ours in which states were applied has entries: of books nobody keeps the rules below say nothing."""
+    for pair, role, entries in _books(evidence):
+        took_part = pair.channel(role) in evidence.event_bodies
+        if took_part and not entries and any(state.role == role for state in pair.states):
+            yield Violation("books are kept", pair.channel(role), "states were applied, and nothing was posted")
+
+
 def entries_balance(evidence: Evidence) -> Iterator[Violation]:
     """Double entry: of each entry the debits are the credits."""
     for pair, role, entries in _books(evidence):

@@ -27,6 +27,10 @@ class Sent:
     """Unique in the run for what moves coins; None for what moves none."""
     is_confirmed: bool = True
     """Whether the broker confirmed it. What it did not need never have arrived."""
+    text: str | None = None
+    """Unique in the run for a message."""
+    may_repeat: bool = False
+    """Whether a message was sent `at_least_once`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,12 @@ class State:
     """The role that paid or deposited, or for a withdrawal the one that took."""
     initiator_balance: int
     responder_balance: int
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sign request of the node to one side, and how it was answered. Seconds of one clock."""
+    """One sign request of the node to one side, and how it was answered."""
 
     role: str
     tag: str
@@ -59,11 +64,62 @@ class Request:
     answered_at: float | None
     answer: str | None
     """`signed`, or `refused` with its code; None as long as it is open."""
+    reply_hash: str | None = None
+    """Of the transaction that came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A signed reply as the node received it, asked for or not."""
+
+    role: str
+    tag: str
+    round: int
+    """0 for a close."""
+    tx_hash: str
+    signed: str
+    """The hash over transaction and signatures."""
+    at: float
+    is_stray: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What the node said or answered to one side, from which it follows that a signature came to nothing."""
+
+    role: str
+    what: str
+    """`conflict`, the name of an `info`, `state` for the answer to a state query; `admitted` or `refused` when a client
+    came back.
+    """
+    round: int
+    """The latest co-signed one of that side at that moment."""
+    at: float
+    code: int | None = None
+    """Of a conflict."""
+    raised_at: int | None = None
+    """The round that a conflict names."""
+    half_hash: str | None = None
+    """What a state answer shows as half-signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message, as the node took it from its sender or passed it on."""
+
+    role: str
+    """The sender's."""
+    text: str
+    is_delivery: bool
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One channel of the chain: two roles, each with our name of it, and what the node knows."""
+    """One channel of the chain: two roles, each with our name of it, and what the node knows.
+
+    All times are seconds since the epoch: whoever reads the node's notes converts its clock.
+    """
 
     name: str
     initiator: str
@@ -73,13 +129,33 @@ class Pair:
     """In the order they were taken up, both sides. After a rollback a round may come again."""
     final_rounds: Mapping[str, int] = field(default_factory=dict)
     """Role to the round it stands at in the end. A role is absent when the node holds nothing of it any more."""
+    final_hashes: Mapping[str, str] = field(default_factory=dict)
+    """Role to the transaction of the state it stands at in the end."""
     requests: tuple[Request, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    """In the order they came."""
+    facts: tuple[Fact, ...] = ()
+    messages: tuple[Said, ...] = ()
     is_lost: bool = False
-    """The node itself was killed under it, or a fault was injected that is known to end a channel."""
+    """The node shows that nothing is left both sides could go on with, and a fault of this run may have done that."""
+    is_legacy: bool = False
+    """Its node says less, and refuses whoever comes back while its FSM still waits for something."""
+    taken_at: float | None = None
+    """When the run itself ended it, after all else: a channel of the first legacy dialect outlives no socket."""
     is_closed: bool = False
+    closed_by: str | None = None
+    """The transaction that closed it on the chain."""
+    acknowledge_seconds: float = 60.0
+    """How long the bridge may take for an acknowledgement: its configuration in this run."""
+    accept_seconds: float = 120.0
+    """How long the peer's node waits for one."""
 
     def channel(self, role: str) -> str:
         return self.initiator if role == "initiator" else self.responder
+
+    def role(self, channel: str) -> str | None:
+        """Whose name that is, None if it is of another pair."""
+        return {self.initiator: "initiator", self.responder: "responder"}.get(channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +179,9 @@ class Forward:
     at: float
     """Seconds since the epoch, the bridge's clock, as in its events."""
     abandoned_by: str | None = None
-    """The evidence the ledger itself has recorded, if any."""
-    signed_tx: str = ""
-    """As it went to the node."""
+    """What the ledger itself says of it, if anything. Told in violations, believed in none."""
+    signed: str = ""
+    """The hash over transaction and signatures, whatever spelling the ledger holds."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +198,15 @@ class Evidence:
     forwards: Sequence[Forward] = ()
     """The ledger in journal order."""
     written: Sequence[tuple[str, str]] = ()
-    """Channel and signed transaction of each signed reply that was written to a node's socket, where that was seen."""
+    """Channel and signed transaction, by its hash, of each signed reply that was written to a node's socket."""
     booked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Channel to what the latest entry in the journal leaves both in it: its event may still wait for the broker."""
+    swallowed: frozenset[str] = frozenset()
+    """Messages that were taken out of a stream which went on, as no TCP does: an answer to what came behind one of them
+    proves nothing here.
+    """
+    last_seq: Mapping[str, int] = field(default_factory=dict)
+    """Channel to the number of its last event that the journal gave to the broker; empty if nobody looked."""
     waiting: frozenset[str] = frozenset()
     """Commands that the journal holds as not ended."""
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -176,6 +258,11 @@ class Evidence:
             channel: {f"{body['family']}.{body['name']}" for body in bodies}
             for channel, bodies in self.event_bodies.items()
         }
+
+    @cached_property
+    def sides(self) -> dict[str, tuple[Pair, str]]:
+        """Channel to its pair and role."""
+        return {pair.channel(role): (pair, role) for pair in self.pairs for role in ("initiator", "responder")}
 
     def outcome(self, command_id: str) -> str | None:
         """The word for it, None when nothing was ever said."""

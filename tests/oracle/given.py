@@ -2,9 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from tests.oracle.evidence import Arrived, Evidence, Forward, Pair, Request, Sent, State, digest
+from tests.oracle.evidence import (
+    Arrived,
+    Evidence,
+    Fact,
+    Forward,
+    Pair,
+    Reply,
+    Request,
+    Said,
+    Sent,
+    State,
+    digest,
+)
 
 OFFCHAIN, CREATE = "channel_offchain_tx", "channel_create_tx"
 
@@ -23,12 +36,42 @@ def result(command_id: str, outcome: str, channel: str = "a-i", **fields: Any) -
     return Arrived(f"alice.{channel}.{outcome}", json.dumps(body | fields).encode())
 
 
-def at(seconds: float) -> str:
-    return f"2026-01-01T00:00:{seconds:06.3f}Z"
-
-
 EPOCH = 1_767_225_600.0
 """The instant that `at(0)` names."""
+
+
+def entry(
+    number: int, initiator: int, responder: int, *amounts: int, other: str = "onchain", **fields: object
+) -> dict[str, object]:
+    """Of the books of a channel: amounts for the two channel accounts and another one, a debit positive."""
+    accounts = ("channel.initiator", "channel.responder", other)
+    balances = (initiator, responder, -initiator - responder)
+    lines = [
+        {"account": name, "debit": str(max(amount, 0)), "credit": str(max(-amount, 0)), "balance": str(held)}
+        for name, amount, held in zip(accounts, amounts, balances, strict=False)
+    ]
+    body = {
+        "entry": number,
+        "entry_id": f"a/{number}",
+        "fact_id": f"fact {number}",
+        "kind": "payment",
+        "lines": lines,
+    }
+    return body | {"initiator_balance": str(initiator), "responder_balance": str(responder), "tx_hash": ""} | fields
+
+
+def posted(channel: str, entries: Sequence[dict[str, object]], first: int, prev: str) -> list[Arrived]:
+    """The events that tell of these entries."""
+    told: list[Arrived] = []
+    for data in entries:
+        last = digest(told[-1].body) if told else prev
+        (made,) = events(channel, ["ledger.posted"], first + len(told), last)
+        told.append(replace(made, body=json.dumps(json.loads(made.body) | {"data": data}).encode()))
+    return told
+
+
+def at(seconds: float) -> str:
+    return f"2026-01-01T00:00:{seconds:06.3f}Z"
 
 
 def events(channel: str, names: Sequence[str], first: int = 1, prev: str = "") -> list[Arrived]:
@@ -48,6 +91,7 @@ SENT = (
     Sent("3", "a-i", "transfer", "alice", 13),
     Sent("4", "a-i", "transfer", "alice", 14),
     Sent("5", "a-i", "query", "alice"),
+    Sent("7", "a-i", "message", "alice", text="hello"),
 )
 STATES = (
     *state(1, None, None, 100, 100),
@@ -55,13 +99,24 @@ STATES = (
     *state(3, 12, "responder", 101, 99),
     *state(4, 14, "initiator", 87, 113),
 )
+REPLIES = (
+    Reply("initiator", "update", 2, "hash 2 11", "tx_11", EPOCH + 0.9),
+    Reply("responder", "update_ack", 2, "hash 2 11", "tx_11_ack", EPOCH + 1.5),
+    Reply("initiator", "update", 4, "hash 4 13", "tx_13", EPOCH + 2.1),
+    Reply("initiator", "update", 4, "hash 4 14", "tx_14", EPOCH + 3.6),
+)
+FACTS = (Fact("initiator", "conflict", 3, EPOCH + 3.0, 2, 3),)
 PAIR = Pair(
     "a",
     "a-i",
     "a-r",
     STATES,
     {"initiator": 4, "responder": 4},
-    (Request("responder", "update_ack", 2, "hash 2 11", 1.0, 1.5, "signed"),),
+    {"initiator": "hash 4 14", "responder": "hash 4 14"},
+    (Request("responder", "update_ack", 2, "hash 2 11", EPOCH + 1.0, EPOCH + 1.5, "signed", "hash 2 11"),),
+    REPLIES,
+    FACTS,
+    (Said("initiator", "hello", is_delivery=False), Said("initiator", "hello", is_delivery=True)),
 )
 RESULTS = (
     result("1", "succeeded"),
@@ -70,15 +125,19 @@ RESULTS = (
     result("3", "failed", code="sign_refused"),
     result("4", "succeeded"),
     result("5", "succeeded"),
+    result("7", "succeeded"),
 )
-EVENTS = (
-    *events("a-i", ["info.open", "sign.requested", "conflict.reported", "info.state"]),
-    *events("a-r", ["info.open", "info.state"]),
-)
+BEGINNING = entry(1, 100, 100, 100, 100, -200, tx_hash="hash 1 None")
+SECOND = entry(2, 87, 113, -13, 13)
+EVENTS_I = events("a-i", ["info.open", "sign.requested", "conflict.reported", "info.state"])
+EVENTS_I += posted("a-i", [BEGINNING, SECOND], 5, digest(EVENTS_I[-1].body))
+HEARD_R = events("a-r", ["info.open", "info.state"])
+EVENTS = (*EVENTS_I, *HEARD_R, *posted("a-r", [BEGINNING, SECOND], 3, digest(HEARD_R[-1].body)))
 FORWARDS = (
-    Forward("a-i", 2, "hash 2 11", "update", "1", EPOCH + 1.5, signed_tx="tx_11"),
-    Forward("a-i", 4, "hash 4 13", "update", "3", EPOCH + 2.0),
-    Forward("a-i", 4, "hash 4 14", "update", "4", EPOCH + 3.5),
+    Forward("a-i", 2, "hash 2 11", "update", "1", EPOCH + 0.8, signed="tx_11"),
+    Forward("a-r", 2, "hash 2 11", "update_ack", None, EPOCH + 1.4, signed="tx_11_ack"),
+    Forward("a-i", 4, "hash 4 13", "update", "3", EPOCH + 2.0, "conflict 2", "tx_13"),
+    Forward("a-i", 4, "hash 4 14", "update", "4", EPOCH + 3.5, signed="tx_14"),
 )
 LETTER = Arrived("command", b'{"command_id": "9", "amount": "99"}', {"code": "invalid_amount"})
 GOOD = Evidence(
@@ -88,7 +147,8 @@ GOOD = Evidence(
     events=EVENTS,
     letters=(LETTER,),
     forwards=FORWARDS,
-    written=(("a-i", "tx_11"),),
+    written=tuple((forward.channel, forward.signed) for forward in FORWARDS),
+    last_seq={"a-i": 6, "a-r": 4},
     texts={"log": "bridge_ready"},
     secrets=frozenset({"the secret"}),
 )

@@ -7,7 +7,7 @@ the evidence, and the rule says what it means.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tests.oracle import books, outcome, payment, secrecy, sequence, signature
+from tests.oracle import books, ending, outcome, payment, secrecy, sequence, signature
 from tests.oracle.evidence import Evidence
 from tests.oracle.violation import Violation
 
@@ -25,15 +25,23 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     sequence.numbers_have_no_gap,
     sequence.repeats_are_identical,
     sequence.the_chain_of_digests_holds,
+    sequence.the_last_event_arrived,
+    sequence.each_channel_was_heard,
     outcome.each_command_has_an_outcome,
     outcome.no_channel_is_halted,
     outcome.each_command_ends_once,
     outcome.repeated_results_are_identical,
     signature.one_transaction_a_round,
     signature.one_delivery_an_attempt,
+    signature.the_node_got_one_transaction_a_round,
     signature.each_signature_is_written_once,
+    signature.what_was_signed_was_seen,
     signature.acknowledgements_are_in_time,
+    signature.acknowledgements_come_before_the_peer_gives_up,
+    ending.messages_are_as_told,
+    ending.a_close_is_as_told,
     secrecy.nothing_secret_is_readable,
+    books.books_are_kept,
     books.entries_balance,
     books.entries_follow_each_other,
     books.no_fact_is_booked_twice,

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
+from math import floor
+from typing import Any
 
-from tests.oracle.evidence import TERMINAL, Evidence
+from tests.oracle.evidence import TERMINAL, Evidence, Pair
 from tests.oracle.violation import Violation
 
 HALTS = frozenset(
@@ -14,6 +17,10 @@ HALTS = frozenset(
         "alarm.abandoned_state_used",
     }
 )
+REFUSED_SECONDS, LEAST_REFUSALS = 145.0, 5
+"""The operators are called after 150 s of failing tries, five at least (guarantees.md section 3)."""
+CALLS = frozenset({"alarm.foreign_state", "alarm.recovery_required"})
+"""What is said of a channel that was taken from us."""
 
 
 def each_command_has_an_outcome(evidence: Evidence) -> Iterator[Violation]:
@@ -31,11 +38,27 @@ def each_command_has_an_outcome(evidence: Evidence) -> Iterator[Violation]:
 
 def no_channel_is_halted(evidence: Evidence) -> Iterator[Violation]:
     """A broken invariant is a bug; a foreign state or a call for recovery needs a channel that was taken from us."""
-    lost = {pair.channel(role) for pair in evidence.pairs if pair.is_lost for role in ("initiator", "responder")}
-    for channel, words in evidence.told.items():
-        allowed = {"alarm.recovery_required", "alarm.foreign_state"} if channel in lost else set()
-        for word in sorted(words & HALTS - allowed):
+    for channel, bodies in evidence.event_bodies.items():
+        words = {f"{body['family']}.{body['name']}" for body in bodies if not _is_owed(evidence, channel, body)}
+        for word in sorted(words & HALTS):
             yield Violation("no channel is halted", channel, word)
+
+
+def _is_owed(evidence: Evidence, channel: str, body: dict[str, Any]) -> bool:
+    """Whether the operators have to be told so: the channel is lost, or the run has ended it by then."""
+    if channel not in evidence.sides or f"{body['family']}.{body['name']}" not in CALLS:
+        return False
+    pair, role = evidence.sides[channel]
+    told_at = datetime.fromisoformat(body["at"]).timestamp()
+    is_taken = pair.taken_at is not None and told_at >= floor(pair.taken_at * 1000) / 1000
+    return pair.is_lost or is_taken or (pair.is_legacy and _was_refused(pair, role, told_at))
+
+
+def _was_refused(pair: Pair, role: str, told_at: float) -> bool:
+    """Whether the node has let this side in no more for as long as it takes to call its operators."""
+    begin = told_at - REFUSED_SECONDS
+    came = [fact.what for fact in pair.facts if fact.role == role and begin <= fact.at <= told_at]
+    return came.count("refused") >= LEAST_REFUSALS and "admitted" not in came
 
 
 def each_command_ends_once(evidence: Evidence) -> Iterator[Violation]:

@@ -114,6 +114,8 @@ def both_sides_agree(evidence: Evidence) -> Iterator[Violation]:
     for pair in evidence.pairs:
         if not pair.is_lost and len(set(pair.final_rounds.values())) > 1:
             yield Violation("both sides agree", pair.name, f"the rounds at the end are {dict(pair.final_rounds)}")
+        if not pair.is_lost and len(set(pair.final_rounds.values())) == 1 < len(set(pair.final_hashes.values())):
+            yield Violation("both sides agree", pair.name, f"one round, two states: {dict(pair.final_hashes)}")
         if not pair.is_lost and not pair.is_closed and len(pair.final_rounds) < len(("initiator", "responder")):
             yield Violation("both sides agree", pair.name, f"the node holds {dict(pair.final_rounds)} at the end")
 

@@ -45,3 +45,25 @@ def the_chain_of_digests_holds(evidence: Evidence) -> Iterator[Violation]:
             expected = "" if seq == 1 else None if before is None else digest(before)
             if expected is not None and prev != expected:
                 yield Violation("the chain of digests holds", channel, f"{seq} does not continue {seq - 1}")
+
+
+def the_last_event_arrived(evidence: Evidence) -> Iterator[Violation]:
+    """What is lost at the end leaves no gap. The journal knows how far it told; the run has waited for it."""
+    for channel, last in evidence.last_seq.items():
+        highest = max((body["seq"] for body in evidence.event_bodies.get(channel, ())), default=0)
+        if highest != last:
+            yield Violation("the last event arrived", channel, f"{highest} was received, {last} was told")
+
+
+def each_channel_was_heard(evidence: Evidence) -> Iterator[Violation]:
+    """Of the run itself: a channel that opened and of which no event was read is one that nothing was proved of.
+
+    A role that somebody else serves has no events of ours; both of a pair never have none.
+    """
+    for pair in evidence.pairs:
+        names = {pair.initiator, pair.responder}
+        ours = {sent.channel for sent in evidence.sent} | {forward.channel for forward in evidence.forwards}
+        silent = names - evidence.event_bodies.keys()
+        for channel in sorted(silent & (ours | evidence.last_seq.keys()) or (silent if silent == names else ())):
+            if pair.states:
+                yield Violation("each channel was heard", channel, "it opened, and no event of it was received")

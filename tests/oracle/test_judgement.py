@@ -1,23 +1,29 @@
 """The oracle itself: silent over a good run, and each rule speaks when exactly its fault is planted."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.oracle.evidence import Arrived, Evidence, Forward, Request, Sent, digest, history
+from tests.oracle.evidence import Arrived, Evidence, Fact, Forward, Reply, Request, Said, Sent, digest, history
 from tests.oracle.given import (
+    BEGINNING,
     EPOCH,
     EVENTS,
+    EVENTS_I,
+    FACTS,
     FORWARDS,
     GOOD,
     OFFCHAIN,
     PAIR,
+    REPLIES,
     RESULTS,
+    SECOND,
     SENT,
     STATES,
+    entry,
     events,
+    posted,
     result,
     state,
 )
@@ -27,11 +33,13 @@ Planting = Callable[[Evidence], Evidence]
 
 
 def states(*more: object) -> Planting:
-    """Further states behind the good ones; the sides stand at the last."""
+    """Further states behind the good ones; the sides stand at the last, and the books know it."""
     added = [entry for both in more for entry in both]  # type: ignore[attr-defined]
     rounds = dict.fromkeys(("initiator", "responder"), max(entry.round for entry in (*STATES, *added)))
-    pair = replace(PAIR, states=(*STATES, *added), final_rounds=rounds)
-    return lambda good: replace(good, pairs=(pair,))
+    hashes = dict.fromkeys(rounds, added[-1].tx_hash)
+    pair = replace(PAIR, states=(*STATES, *added), final_rounds=rounds, final_hashes=hashes)
+    booked = dict.fromkeys(("a-i", "a-r"), (added[-1].initiator_balance, added[-1].responder_balance))
+    return lambda good: replace(good, pairs=(pair,), booked=booked)
 
 
 def results(*more: Arrived) -> Planting:
@@ -51,46 +59,63 @@ def all_of(*plantings: Planting) -> Planting:
     return plant
 
 
+def signed(forwards: tuple[Forward, ...], replies: tuple[Reply, ...], *facts: Fact) -> Planting:
+    """Further signatures, in the ledger and at the node, and what the node says of them."""
+    pair = replace(PAIR, replies=(*REPLIES, *replies), facts=(*FACTS, *facts))
+    return lambda good: replace(good, pairs=(pair,), forwards=(*FORWARDS, *forwards))
+
+
+def shutdown(outcome: str, **changes: object) -> Planting:
+    """One that ended so, on a channel of which the chain says something else or the same."""
+    closing = Forward("a-i", None, "c", "shutdown", "8", EPOCH + 4.0, signed="tx_c")
+    return all_of(
+        sent(Sent("8", "a-i", "shutdown", "alice")),
+        results(result("8", outcome)),
+        lambda good: replace(good, pairs=(replace(PAIR, **changes),), forwards=(*FORWARDS, closing)),  # type: ignore[arg-type]
+    )
+
+
+def message(outcome: str, *said: Said, may_repeat: bool = False) -> Planting:
+    return all_of(
+        sent(Sent("8", "a-i", "message", "alice", text="hi", may_repeat=may_repeat)),
+        results(result("8", outcome)),
+        pairs(messages=(*PAIR.messages, *said)),
+    )
+
+
+TAKEN, DELIVERED = Said("initiator", "hi", is_delivery=False), Said("initiator", "hi", is_delivery=True)
+
+
 def pairs(**changes: object) -> Planting:
     return lambda good: replace(good, pairs=(replace(PAIR, **changes),))  # type: ignore[arg-type]
 
 
-TWO = Forward("a-r", 3, "x", "update", "2", EPOCH + 1.0), Forward("a-r", 3, "y", "update", None, EPOCH + 1.9)
+SOME = "the evidence, as the ledger tells it"
+TWO = (
+    Forward("a-r", 3, "x", "update", "2", EPOCH + 1.0, SOME, "tx_x"),
+    Forward("a-r", 3, "y", "update_ack", None, EPOCH + 1.9, signed="tx_y"),
+)
+GOT = (
+    Reply("responder", "update", 3, "x", "tx_x", EPOCH + 1.1),
+    Reply("responder", "update_ack", 3, "y", "tx_y", EPOCH + 2.0),
+)
+CLOSES = (
+    Forward("a-i", None, "c1", "shutdown", "8", EPOCH + 4.0, SOME, "tx_c1"),
+    Forward("a-i", None, "c2", "shutdown", "9", EPOCH + 5.0, signed="tx_c2"),
+)
+CLOSED = (
+    Reply("initiator", "shutdown", 0, "c1", "tx_c1", EPOCH + 4.1),
+    Reply("initiator", "shutdown", 0, "c2", "tx_c2", EPOCH + 5.1),
+)
 SIX = Sent("6", "a-i", "transfer", "alice", 16)
 EDITED = replace(EVENTS[1], body=EVENTS[1].body.replace(b"requested", b"answered"))
 
 
-def entry(number: int, initiator: int, responder: int, *amounts: int, **fields: object) -> dict[str, object]:
-    """Of the books of a-r: amounts for the two channel accounts and suspense, a debit positive."""
-    accounts = ("channel.initiator", "channel.responder", "suspense")
-    balances = (initiator, responder, -initiator - responder)
-    lines = [
-        {"account": name, "debit": str(max(amount, 0)), "credit": str(max(-amount, 0)), "balance": str(held)}
-        for name, amount, held in zip(accounts, amounts, balances, strict=False)
-    ]
-    body = {
-        "entry": number,
-        "entry_id": f"a-r/{number}",
-        "fact_id": f"fact {number}",
-        "kind": "payment",
-        "lines": lines,
-    }
-    return body | {"initiator_balance": str(initiator), "responder_balance": str(responder), "tx_hash": ""} | fields
-
-
-BEGINNING = entry(1, 100, 100, 100, 100, -200, tx_hash="hash 1 None")
-SECOND = entry(2, 87, 113, -13, 13)
-
-
 def books(*entries: dict[str, object], alarm: bool = True) -> Planting:
-    """The books of a-r behind its other events."""
-    first, prev = 3, digest(EVENTS[5].body)
-    told = events("a-r", ["alarm.books_disagree"] if alarm else [], first, prev)
-    for data in entries:
-        last = told[-1].body if told else EVENTS[5].body
-        (made,) = events("a-r", ["ledger.posted"], first + len(told), digest(last))
-        told.append(replace(made, body=json.dumps(json.loads(made.body) | {"data": data}).encode()))
-    return lambda good: replace(good, events=(*EVENTS, *told))
+    """Other books of a-r."""
+    told = events("a-r", ["info.open", "info.state", *(["alarm.books_disagree"] if alarm else [])])
+    told += posted("a-r", entries, len(told) + 1, digest(told[-1].body))
+    return lambda good: replace(good, events=(*EVENTS_I, *told), last_seq={"a-i": 6, "a-r": len(told)})
 
 
 PLANTED: dict[str, tuple[Planting, str]] = {
@@ -120,7 +145,7 @@ PLANTED: dict[str, tuple[Planting, str]] = {
     "sides at different rounds": (pairs(final_rounds={"initiator": 3, "responder": 4}), "both sides agree"),
     "a side that is gone": (pairs(final_rounds={"initiator": 4}), "both sides agree"),
     "an order that is turned round": (
-        lambda good: replace(good, sent=(SENT[3], *SENT[:3], SENT[4])),
+        lambda good: replace(good, sent=(SENT[3], *SENT[:3], *SENT[4:])),
         "order is kept",
     ),
     "a dead letter that was executed": (
@@ -152,12 +177,35 @@ PLANTED: dict[str, tuple[Planting, str]] = {
         results(result("1", "succeeded", round=7, duplicate=True)),
         "repeated results are identical",
     ),
-    "two transactions for a round": (
-        lambda good: replace(good, forwards=(*FORWARDS, *TWO)),
+    "two transactions for a round, whatever the ledger says": (signed(TWO, GOT), "one transaction a round"),
+    "a timeout taken for evidence": (
+        signed(TWO, GOT, Fact("responder", "conflict", 2, EPOCH + 1.5, 3, 2)),
         "one transaction a round",
     ),
+    "a conflict of a peer that stands higher taken for evidence": (
+        signed(TWO, GOT, Fact("responder", "conflict", 2, EPOCH + 1.5, 2, 3)),
+        "one transaction a round",
+    ),
+    "a state that shows it half-signed taken for evidence": (
+        signed(TWO, GOT, Fact("responder", "state", 2, EPOCH + 1.5, half_hash="x")),
+        "one transaction a round",
+    ),
+    "evidence of the other side": (
+        signed(TWO, GOT, Fact("initiator", "conflict", 2, EPOCH + 1.5, 2, 2)),
+        "one transaction a round",
+    ),
+    "evidence from before it": (
+        signed(TWO, GOT, Fact("responder", "conflict", 2, EPOCH + 1.05, 2, 2)),
+        "one transaction a round",
+    ),
+    "two closes": (signed(CLOSES, CLOSED), "one transaction a round"),
+    "two transactions for a round that the ledger does not show": (
+        signed((), GOT),
+        "the node got one transaction a round",
+    ),
+    "two closes that the ledger does not show": (signed((), CLOSED), "the node got one transaction a round"),
     "a signed reply again": (
-        lambda good: replace(good, forwards=(*FORWARDS, FORWARDS[0])),
+        signed((TWO[0], replace(TWO[0], at=EPOCH + 1.9)), GOT[:1]),
         "one delivery an attempt",
     ),
     "a signed reply written again": (
@@ -168,10 +216,42 @@ PLANTED: dict[str, tuple[Planting, str]] = {
         lambda good: replace(good, written=(("a-i", "tx_12"),)),
         "each signature is written once",
     ),
+    "signed replies that nobody saw": (lambda good: replace(good, written=()), "what was signed was seen"),
     "a late acknowledgement": (
         pairs(requests=(Request("responder", "update_ack", 2, "x", 1.0, 63.0, "signed"),)),
         "acknowledgements are in time",
     ),
+    "an acknowledgement behind the deadline of this run": (
+        pairs(requests=(Request("responder", "update_ack", 2, "x", 1.0, 7.0, "signed"),), acknowledge_seconds=4.0),
+        "acknowledgements are in time",
+    ),
+    "an acknowledgement for a peer that has given up": (
+        pairs(accept_seconds=0.5),
+        "acknowledgements come before the peer gives up",
+    ),
+    "two states of one round": (
+        pairs(final_hashes={"initiator": "hash 4 14", "responder": "hash 4 13"}),
+        "both sides agree",
+    ),
+    "the last events": (
+        lambda good: replace(good, events=EVENTS[:-1]),
+        "the last event arrived",
+    ),
+    "a channel nobody listened to": (
+        lambda good: replace(good, events=EVENTS[len(EVENTS_I) :]),
+        "each channel was heard",
+    ),
+    "a pair nobody listened to": (
+        lambda good: replace(good, events=(), sent=(), forwards=(), last_seq={}),
+        "each channel was heard",
+    ),
+    "books nobody keeps": (books(), "books are kept"),
+    "a message that was not taken": (message("succeeded"), "messages are as told"),
+    "a message that failed and was taken": (message("failed", TAKEN), "messages are as told"),
+    "a message taken twice": (message("unknown", TAKEN, TAKEN), "messages are as told"),
+    "a message delivered twice": (message("succeeded", TAKEN, DELIVERED, DELIVERED), "messages are as told"),
+    "a shutdown without a close": (shutdown("succeeded"), "a close is as told"),
+    "a shutdown that failed and closed": (shutdown("failed", is_closed=True, closed_by="c"), "a close is as told"),
     "a secret in a log": (
         lambda good: replace(good, texts={"log": "fsm_id=the secret"}),
         "nothing secret is readable",
@@ -186,7 +266,7 @@ PLANTED: dict[str, tuple[Planting, str]] = {
 def test_a_good_run_breaks_no_rule() -> None:
     """An oracle that cries over what is right is soon not listened to."""
     assert judge(GOOD) == []
-    assert tally(GOOD) == {"succeeded": 4, "failed": 1}
+    assert tally(GOOD) == {"succeeded": 5, "failed": 1}
     assert doubtful(GOOD) == []
 
 
@@ -200,7 +280,10 @@ PLANTED |= {
         "books are the nodes",
     ),
     "books that stop": (books(BEGINNING), "books are the nodes"),
-    "suspense in silence": (books(BEGINNING, SECOND, alarm=False), "what is unexplained is told"),
+    "suspense in silence": (
+        books(entry(1, 100, 100, 100, 100, -200, other="suspense"), SECOND, alarm=False),
+        "what is unexplained is told",
+    ),
 }
 
 
@@ -248,24 +331,102 @@ def test_an_applied_payment_may_stand_in_doubt_and_is_told_apart() -> None:
 
 def test_a_killed_node_owes_no_agreement() -> None:
     """The node itself lost the channel; what it had co-signed counts all the same."""
-    pair = replace(PAIR, final_rounds={}, is_lost=True)
+    pair = replace(PAIR, final_rounds={}, final_hashes={}, is_lost=True)
     assert judge(replace(GOOD, pairs=(pair,))) == []
     assert len(history(pair)) == 4
 
 
 def test_a_command_may_wait_where_the_channel_is_lost_and_its_operators_were_called() -> None:
     """It is neither run nor forgotten; without the call, or without the journal's record of it, it is lost."""
-    lost = replace(PAIR, final_rounds={}, is_lost=True)
-    called = (*EVENTS, *events("a-i", ["alarm.recovery_required"], 5, digest(EVENTS[3].body)))
-    waiting = replace(sent(SIX)(GOOD), pairs=(lost,), events=called, waiting=frozenset({"6"}))
+    lost = replace(PAIR, final_rounds={}, final_hashes={}, is_lost=True)
+    called = (*EVENTS, *events("a-i", ["alarm.recovery_required"], 7, digest(EVENTS_I[-1].body)))
+    seqs = {"a-i": 7, "a-r": 4}
+    waiting = replace(sent(SIX)(GOOD), pairs=(lost,), events=called, last_seq=seqs, waiting=frozenset({"6"}))
     assert judge(waiting) == []
-    for broken in (replace(waiting, events=EVENTS), replace(waiting, waiting=frozenset())):
+    for broken in (replace(waiting, events=EVENTS, last_seq=GOOD.last_seq), replace(waiting, waiting=frozenset())):
         assert {violation.rule for violation in judge(broken)} == {"each command has an outcome"}
+
+
+def test_operators_are_called_for_what_the_run_itself_has_ended() -> None:
+    """The first legacy dialect outlives no socket, and the bridges stop last; before that a call is a fault."""
+    called = (*EVENTS, *events("a-r", ["alarm.recovery_required"], 5, digest(EVENTS[-1].body)))
+    for taken_at, rules in ((EPOCH + 5.0, set()), (EPOCH + 5.5, {"no channel is halted"})):
+        pair = replace(PAIR, taken_at=taken_at)
+        evidence = replace(GOOD, pairs=(pair,), events=called, last_seq={"a-i": 6, "a-r": 5})
+        assert {violation.rule for violation in judge(evidence)} == rules
+
+
+def test_operators_are_called_for_a_legacy_channel_whose_node_lets_nobody_in() -> None:
+    """Told after 150 s, although the FSM may end and the channel come back: only if it was refused all along."""
+    (alarm,) = events("a-r", ["alarm.recovery_required"], 5, digest(EVENTS[-1].body))
+    alarm = replace(alarm, body=alarm.body.replace(b"00:00:05.000", b"00:03:20.000"))
+    refused = tuple(Fact("responder", "refused", 0, EPOCH + 60.0 + 25.0 * number) for number in range(6))
+    cases: tuple[tuple[tuple[Fact, ...], bool, set[str]], ...] = (
+        (refused, True, set()),
+        (refused, False, {"no channel is halted"}),
+        (refused[:4], True, {"no channel is halted"}),
+        ((*refused, Fact("responder", "admitted", 0, EPOCH + 100.0)), True, {"no channel is halted"}),
+    )
+    for facts, is_legacy, rules in cases:
+        pair = replace(PAIR, facts=(*FACTS, *facts), is_legacy=is_legacy)
+        evidence = replace(GOOD, pairs=(pair,), events=(*EVENTS, alarm), last_seq={"a-i": 6, "a-r": 5})
+        assert {violation.rule for violation in judge(evidence)} == rules
+
+
+def test_an_answer_proves_nothing_behind_a_message_that_was_taken_out_of_the_stream() -> None:
+    """No TCP does that, so the bridge may conclude from it; the network of the faults can."""
+    assert judge(replace(message("succeeded")(GOOD), swallowed=frozenset({"hi"}))) == []
 
 
 def test_an_unconfirmed_command_may_never_have_arrived() -> None:
     """The client knows that it does not know."""
     assert judge(sent(replace(SIX, is_confirmed=False))(GOOD)) == []
+
+
+ABANDONED: dict[str, Planting] = {
+    "a conflict": signed(TWO, GOT, Fact("responder", "conflict", 2, EPOCH + 1.5, 2, 2)),
+    "a refusal of our own": signed(TWO, GOT, Fact("responder", "aborted_update", 2, EPOCH + 1.5)),
+    "a peer that is gone": signed(TWO, GOT, Fact("responder", "peer_disconnected", 2, EPOCH + 1.5)),
+    "a reestablish": signed(TWO, GOT, Fact("responder", "channel_reestablished", 2, EPOCH + 1.5)),
+    "a state that holds nothing of it": signed(TWO, GOT, Fact("responder", "state", 2, EPOCH + 1.5)),
+    "it never came": signed(TWO, GOT[1:]),
+    "the same of a close": signed(CLOSES, CLOSED, Fact("initiator", "conflict", 4, EPOCH + 4.5, 2, 4)),
+    "another one of its round was co-signed": all_of(
+        signed(TWO, GOT),
+        lambda good: replace(
+            good,
+            pairs=(
+                replace(
+                    good.pairs[0],
+                    states=tuple(replace(one, at=EPOCH + 1.5) if one.round == 3 else one for one in STATES),
+                ),
+            ),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ABANDONED)
+def test_what_the_node_shows_as_abandoned_may_be_signed_anew(name: str) -> None:
+    """The ledger is not asked: the same two rows are a breach without that fact."""
+    assert judge(ABANDONED[name](GOOD)) == []
+
+
+def test_a_message_may_end_unknown_and_one_that_may_repeat_may_come_twice() -> None:
+    """Nothing is promised of the first, and the second carries an id for its reader."""
+    for plant in (
+        message("unknown"),
+        message("unknown", TAKEN),
+        message("succeeded", TAKEN),
+        message("succeeded", TAKEN, TAKEN, DELIVERED, DELIVERED, may_repeat=True),
+    ):
+        assert judge(plant(GOOD)) == []
+
+
+def test_a_shutdown_may_fail_on_a_channel_that_the_other_one_closed() -> None:
+    """Two closes of one channel are alternatives."""
+    assert judge(shutdown("failed", is_closed=True, closed_by="the peer's")(GOOD)) == []
+    assert judge(shutdown("succeeded", is_closed=True, closed_by="c")(GOOD)) == []
 
 
 def test_deposits_and_withdrawals_move_one_side_only() -> None:

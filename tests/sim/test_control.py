@@ -99,6 +99,67 @@ async def test_a_reply_nobody_asked_for_is_counted_as_a_stray() -> None:
         assert (found["strays"], found["probes"]) == (1, 1)
 
 
+async def test_every_signed_reply_is_shown_in_one_form_and_strays_as_such() -> None:
+    """An oracle holds them to the bridge's ledger: asked for or not, each is a signature that left."""
+    async with running() as node, opened(node) as pair, controlled(node) as http:
+        await pair.initiator.pay(5)
+        await pair.both("update", 2)
+        first = (await look(http, "/signatures"))["replies"][-2:]
+        assert [(entry["role"], entry["tag"], entry["round"], entry["is_stray"]) for entry in first] == [
+            ("initiator", "update", 2, False),
+            ("responder", "update_ack", 2, False),
+        ]
+        assert first[0]["tx_hash"] == first[1]["tx_hash"]
+        assert first[0]["signed_hash"] != first[1]["signed_hash"], "one more signature"
+        asked = (await pair.initiator.until("sign.update"))["params"]["data"]["signed_tx"]
+        await pair.initiator.ask("update", {"signed_tx": asked})
+        assert await pair.initiator.ask("update", {"error": 4}) == 1018
+        assert (await look(http, "/signatures"))["replies"][-1]["is_stray"]
+
+
+async def test_what_voids_a_signature_is_noted_with_the_round_the_side_stands_at() -> None:
+    """What a bridge may take as evidence, told by the node: a refusal, a conflict, the answer to a question."""
+    async with running() as node, opened(node) as pair, controlled(node) as http:
+        pair.responder.is_signing = False
+        await pair.initiator.pay(5)
+        await pair.responder.until("sign.update_ack")
+        await pair.initiator.ask("get.offchain_state", {})
+        await pair.responder.ask("update_ack", {"error": 4})
+        await pair.initiator.until("conflict 4")
+        facts = (await look(http, f"/channels/{pair.channel_id}"))["facts"]
+        told = [(fact["role"], fact["what"], fact["round"], fact["code"]) for fact in facts]
+        assert told == [
+            ("initiator", "state", 1, None),
+            ("responder", "aborted_update", 1, None),
+            ("initiator", "conflict", 1, 4),
+        ]
+        assert facts[0]["half_hash"] is not None
+
+
+async def test_a_message_is_noted_when_it_is_taken_and_when_it_is_delivered() -> None:
+    """At most once is a promise about both."""
+    async with running() as node, opened(node) as pair, controlled(node) as http:
+        await pair.initiator.ask("message", {"to": RESPONDER, "info": "hello"})
+        await pair.responder.until("message")
+        found = (await look(http, f"/channels/{pair.channel_id}"))["messages"]
+        assert [(entry["role"], entry["text"], entry["is_delivery"]) for entry in found] == [
+            ("initiator", "hello", False),
+            ("initiator", "hello", True),
+        ]
+
+
+async def test_who_came_back_is_noted_whether_let_in_or_not() -> None:
+    """A bridge that calls its operators has been refused, or is wrong."""
+    async with running() as node, opened(node) as pair, controlled(node) as http:
+        channel_id, fsm_id = pair.channel_id, pair.fsm_id("initiator")
+        for offered in (fsm_id, fsm_id[:-1]):
+            party = await Party.open(node, returning("initiator", channel_id, offered))
+            await party.until("fsm_up" if offered == fsm_id else "error 1016")
+            await party.close()
+        facts = (await look(http, f"/channels/{channel_id}"))["facts"]
+        assert [(fact["role"], fact["what"]) for fact in facts] == [("initiator", "admitted"), ("initiator", "refused")]
+
+
 async def test_cut_meets_only_the_role_it_names() -> None:
     """A fault that met nothing, or everything, would prove nothing."""
     async with running() as node, opened(node) as pair, controlled(node) as http:

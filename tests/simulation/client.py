@@ -39,9 +39,10 @@ class Client:
     async def send(self, command_id: str, step: Step) -> None:
         """One command, confirmed by the broker when this returns."""
         channel = self._cast.channel(step.role)
-        self.sent.append(Sent(command_id, channel, step.kind, USER, step.amount))
+        text = f"message {command_id}" if step.kind == "message" else None
+        self.sent.append(Sent(command_id, channel, step.kind, USER, step.amount, text=text))
         self.open.add(command_id)
-        body = {"command_id": command_id, "issued_at": _now()} | self._fields(step)
+        body = {"command_id": command_id, "issued_at": _now()} | self._fields(step, text)
         for _ in range(step.times):
             exchange = f"{self._prefixes[step.role]}.commands"
             await self._publish(exchange, f"{channel}.{step.kind}", json.dumps(body).encode(), command_id)
@@ -65,7 +66,7 @@ class Client:
             else:
                 return
 
-    def _fields(self, step: Step) -> dict[str, Any]:
+    def _fields(self, step: Step, text: str | None) -> dict[str, Any]:
         own, peer = self._cast.account(step.role), self._cast.account(other(step.role))
         match step.kind:
             case "transfer":
@@ -76,7 +77,7 @@ class Client:
             case "shutdown":
                 return {"allow_exposed": True}
             case "message":
-                return {"to": peer, "info": "a message"}
+                return {"to": peer, "info": text}
             case _:
                 return {}
 

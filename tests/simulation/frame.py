@@ -5,12 +5,20 @@ itself. Reads only.
 """
 
 import json
+import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from bridge.errors import EncodingError
 from bridge.sim.fault import word_of
+from bridge.sim.note import TEXT_KEPT
+from bridge.wire import encoding
+from bridge.wire.transaction import signed_tx_hash
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+SIGNED = re.compile(rb'"(?:signed_)?tx"\s*:\s*"(tx[_$][^"]+)"')
+"""In what a bridge writes: today's spelling and the oldest one."""
 NAMES = {CLOSE: "close", PING: "ping", PONG: "pong"}
 
 
@@ -46,6 +54,28 @@ def read_query(data: bytes) -> dict[str, str]:
     """The query of a handshake request: it tells whose socket this is."""
     target = data.split(b" ", 2)[1].decode()
     return dict(parse_qsl(urlsplit(target).query))
+
+
+def hash_of(text: str) -> str:
+    """Of a signed transaction in any spelling: one form for the ledger's texts, the frames and the node's notes."""
+    try:
+        return signed_tx_hash(encoding.decode(text, "tx"))
+    except EncodingError:
+        return text
+
+
+def read_signed(text: bytes) -> list[str]:
+    """The signed transactions in a frame of a bridge, by their hashes."""
+    return [hash_of(found.decode()) for found in SIGNED.findall(text)]
+
+
+def read_message(text: bytes) -> str | None:
+    """What a client says to the other one, as much of it as the node notes; None if the frame is no message."""
+    frame: Any = _parse(text)
+    if not isinstance(frame, dict) or word_of(frame) != "message":
+        return None
+    said = (frame.get("params") or frame.get("payload") or {}).get("info")
+    return None if said is None else str(said)[:TEXT_KEPT]
 
 
 def _payload(data: bytes) -> bytes:

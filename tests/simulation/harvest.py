@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from bridge.channel.terms import Role
 from bridge.journal.journal import FILE
 from bridge.sim.server import SimulatedNode
 from tests.oracle.evidence import Forward, Pair
-from tests.oracle.page import read_pair
-from tests.simulation.cast import Cast
+from tests.oracle.witness import read_channel
+from tests.simulation.cast import EPOCH, Cast
+from tests.simulation.frame import hash_of
 from tests.simulation.loop import COMMIT_SECONDS
 from tests.simulation.plan import ROLES
 
@@ -27,27 +29,32 @@ def find_channel(node: SimulatedNode) -> ChannelId:
     return ChannelId(name)
 
 
-def read_node(node: SimulatedNode, cast: Cast, *, is_lost: bool) -> Pair:
-    """What the node did and holds."""
-    name = find_channel(node)
-    registry = node.registry
-    page = registry.book.pages[name]
-    rounds = {}
-    for role in Role:
-        alive, saved = registry.find(name, role), registry.saved.get((name, role))
-        if alive is not None:
-            rounds[role.value] = alive.round
-        elif saved is not None:
-            rounds[role.value] = saved.cosigned.round
-    return read_pair(
+def read_node(
+    node: SimulatedNode, cast: Cast, *, is_lost: bool, doubled: Iterable[tuple[str, str]], **more: Any
+) -> Pair:
+    """What the node did and holds. `doubled`: role and text of the messages that only the network repeated."""
+    pair = read_channel(
+        node,
+        find_channel(node),
         "c",
         {role: cast.channel(role) for role in ROLES},
         {role: cast.account(role) for role in ROLES},
-        {"states": list(page.states), "signatures": [entry.write() for entry in page.signatures]},
-        rounds,
         is_lost=is_lost,
-        is_closed=name not in node.chain.ledger.channels,
+        epoch=EPOCH,
+        **more,
     )
+    return forgive(pair, doubled)
+
+
+def forgive(pair: Pair, doubled: Iterable[tuple[str, str]]) -> Pair:
+    """Without one of the two times that a message was taken, and passed on, because the network doubled its frame."""
+    messages = list(pair.messages)
+    for role, text in doubled:
+        for is_delivery in (False, True):
+            found = [said for said in messages if (said.role, said.text, said.is_delivery) == (role, text, is_delivery)]
+            if len(found) > 1:
+                messages.remove(found[-1])
+    return replace(pair, messages=tuple(messages))
 
 
 def is_locked_out(node: SimulatedNode, role: str, got: dict[str, float], deaths: Iterable[float]) -> bool:
@@ -59,13 +66,30 @@ def is_locked_out(node: SimulatedNode, role: str, got: dict[str, float], deaths:
     holder = node.registry.find(name, Role(role)) or node.registry.saved.get((name, Role(role)))
     if holder is None:
         return False
-    at = got.get(holder.fsm_id)
+    return is_too_late(got.get(holder.fsm_id), deaths)
+
+
+def is_too_late(at: float | None, deaths: Iterable[float]) -> bool:
+    """Whether a bridge was never told something, or was killed before it can have stored it."""
     return at is None or any(at <= death <= at + STORING_SECONDS for death in deaths)
 
 
 def read_ledger(directory: Path) -> list[Forward]:
     columns = "channel, round, hash, tag, command_id, at, abandoned_by, signed_tx"
-    return [Forward(*row) for row in _ask(directory, f"SELECT {columns} FROM ledger ORDER BY id")]  # noqa: S608
+    rows = _ask(directory, f"SELECT {columns} FROM ledger ORDER BY id")  # noqa: S608
+    return [Forward(*(*row[:-1], hash_of(row[-1]))) for row in rows]
+
+
+def read_seqs(directory: Path) -> dict[str, int]:
+    """Channel to the number of the last event that the broker was given: what still waits was not."""
+    waiting = dict(_ask(directory, "SELECT lane, count(*) FROM outbox WHERE lane LIKE 'events/%' GROUP BY lane"))
+    told = _ask(directory, "SELECT name, seq FROM channel")
+    return {name: seq - waiting.get(f"events/{name}", 0) for name, seq in told}
+
+
+def read_known(directory: Path) -> dict[str, str]:
+    """Channel to the latest co-signed transaction that its bridge holds."""
+    return dict(_ask(directory, "SELECT name, cosigned FROM channel WHERE cosigned IS NOT NULL"))
 
 
 def read_booked(directory: Path) -> dict[str, tuple[int, int]]:
@@ -81,6 +105,6 @@ def read_waiting(directory: Path) -> list[str]:
 
 
 def _ask(directory: Path, question: str) -> list[Any]:
-    """A journal as it was left."""
-    with closing(sqlite3.connect(f"file:{directory / FILE}?mode=ro", uri=True)) as connection:
+    """A journal, while it is written or as it was left."""
+    with closing(sqlite3.connect(f"file:{directory / FILE}?mode=ro", uri=True, timeout=30)) as connection:
         return connection.execute(question).fetchall()

@@ -1,12 +1,15 @@
 """Frames are told apart by what the websockets library really writes."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from websockets.frames import Frame as Written
 from websockets.frames import Opcode
 
-from tests.simulation.frame import read_frame, read_query
+from bridge.wire import encoding
+from bridge.wire.transaction import signed_tx_hash
+from tests.simulation.frame import hash_of, read_frame, read_message, read_query, read_signed
 
 
 @pytest.mark.parametrize("size", [10, 1000, 70_000])
@@ -35,3 +38,28 @@ def test_a_handshake_tells_whose_socket_it_is_and_not_its_credential() -> None:
     request = b"GET /channel?role=initiator&existing_fsm_id=ba_secret HTTP/1.1\r\n\r\n"
     assert read_query(request)["role"] == "initiator"
     assert read_frame(request).text == b"/channel"
+
+
+@pytest.mark.parametrize("write", [encoding.encode, encoding.encode_legacy])
+def test_a_signed_reply_is_found_in_every_spelling_and_has_one_name(write: Callable[[str, bytes], str]) -> None:
+    """The oldest dialect writes `tx$…`: a rule that sees none of its replies is silent for nothing."""
+    text = write("tx", b"a signed transaction")
+    name = signed_tx_hash(b"a signed transaction")
+    assert hash_of(text) == name
+    for frame in (
+        {"method": "channels.update", "params": {"signed_tx": text}},
+        {"action": "update", "payload": {"tx": text}},
+    ):
+        assert read_signed(json.dumps(frame, separators=(",", ":")).encode()) == [name]
+    assert read_signed(b'{"method":"channels.get.balances"}') == []
+
+
+def test_a_message_is_known_by_its_text_in_both_dialects() -> None:
+    """What the network doubles the bridge has said once."""
+    for frame in (
+        {"method": "channels.message", "params": {"to": "ak_x", "info": "hello"}},
+        {"action": "message", "payload": {"to": "ak_x", "info": "hello"}},
+    ):
+        assert read_message(json.dumps(frame).encode()) == "hello"
+    assert read_message(b'{"method": "channels.update.new", "params": {"info": "no message"}}') is None
+    assert read_message(b"no frame") is None

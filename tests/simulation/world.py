@@ -15,7 +15,7 @@ from random import Random
 
 from bridge.app.deployment import plan as plan_topology
 from bridge.channel.identifier import ChannelName
-from bridge.channel.terms import Role
+from bridge.channel.terms import Dialect, Role
 from bridge.sim.broker import MemoryBroker
 from bridge.sim.fault import PeerDisconnected
 from bridge.sim.nemesis import carry_out
@@ -23,15 +23,27 @@ from bridge.sim.server import SimulatedNode
 from tests.oracle.evidence import Evidence, Pair
 from tests.oracle.judgement import doubtful, judge
 from tests.oracle.violation import Violation
+from tests.oracle.witness import shows_loss
 from tests.simulation import approver
 from tests.simulation import cast as casting
 from tests.simulation.cast import EPOCH, NETWORK, NODE_PORT, USER, Cast
 from tests.simulation.client import Client
-from tests.simulation.harvest import is_locked_out, read_booked, read_ledger, read_node, read_waiting
+from tests.simulation.harvest import (
+    find_channel,
+    is_locked_out,
+    is_too_late,
+    read_booked,
+    read_known,
+    read_ledger,
+    read_node,
+    read_seqs,
+    read_waiting,
+)
 from tests.simulation.log import keep_logs
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.plan import (
+    FIRST_AMOUNT,
     ROLES,
     BusLoss,
     Cut,
@@ -48,24 +60,31 @@ from tests.simulation.plan import (
     Pause,
     PeerGone,
     Plan,
+    Step,
     Stop,
 )
 from tests.simulation.point import Point, Points
 from tests.simulation.process import Process
 from tests.simulation.surroundings import freeze, surroundings
 from tests.simulation.troop import LOOK_SECONDS, Troop, aside, describe
-from tests.simulation.trouble import Trouble
+from tests.simulation.trouble import CALL_SECONDS, Trouble
 from tests.simulation.watch import Watch
 
 OPENING_SECONDS = 60.0
 QUIET_SECONDS = 2000.0
 """How long after the healing a command may take to come to its end; longer than any timer of node and bridge."""
 LOST_SECONDS = 400.0
-"""The same where the channel may be lost: longer than the 150 s after which its operators are called."""
-BACK_SECONDS = 100.0
-"""How long a side may take to come back behind its commands' ends; longer than the quiet time of 65 s."""
+"""The same where the channel is lost: longer than the 150 s after which its operators are called."""
 MEND_SECONDS = 90.0
 """How often an operator looks for commands in doubt."""
+RETURN_SECONDS = 200.0
+"""How long after the healing a channel may take to be open: the quiet time of 65 s after a reestablish, the minute for
+which a bridge yields that was thrown out three times, or the 120 s (`timeout_accept`) for which a peer that is stuck in
+an update can block a reestablish; and the longest pause between two tries after it.
+"""
+PAY_SECONDS = 15.0
+"""How long a payment may take on an open channel: what is promised after the repair of broker and node."""
+PROBE_AMOUNT = FIRST_AMOUNT + 1000
 TAIL_SECONDS = 3.0
 DISK = Path("/dev/shm")  # noqa: S108  # only if it is there: a world writes a few journals and forgets them
 
@@ -112,6 +131,7 @@ class World:
         self.troop = Troop(plan, self.cast, self.points, self.broker, self.trouble, self.now)
         self._node_process = Process("node")
         self._directory = directory
+        self._dead: list[Violation] = []
 
     def time(self) -> float:
         return self.loop.time()
@@ -157,10 +177,12 @@ class World:
         await self._endure(client)
         self._heal()
         await self._settle(client)
+        await self._pay_again(client)
         self.points.end()
         await asyncio.sleep(TAIL_SECONDS)
         pair = self._read_node()
         await self.troop.stop()
+        await asyncio.sleep(TAIL_SECONDS)
         return self._gather(client, pair, log())
 
     async def _start_node(self) -> None:
@@ -292,21 +314,89 @@ class World:
 
         A side that is still away has not seen yet what the other one has done: its books could not be complete.
         """
-        latest = self.loop.time() + (LOST_SECONDS if self.plan.may_doubt else QUIET_SECONDS)
-        while client.open and self.loop.time() < latest:
+        began = self.loop.time()
+        while client.open and self.loop.time() < began + (LOST_SECONDS if self._is_lost() else QUIET_SECONDS):
             await self._until(lambda: not client.open, self.loop.time() + MEND_SECONDS)
             await client.mend()
-        await self._until(self._is_open, self.loop.time() + BACK_SECONDS)
+        await self._until(lambda: self._is_open() or self._is_over(), self.loop.time() + RETURN_SECONDS)
+
+    async def _pay_again(self, client: Client) -> None:
+        """A channel works again after the healing, unless the node shows that it is closed or lost.
+
+        One side after the other: two at once may meet. A limit of the plan's policy may refuse what nobody else asked
+        for, so those worlds are left out.
+        """
+        if self.plan.policy:
+            return
+        await asyncio.sleep(self._lateness())
+        for number, role in enumerate(ROLES):
+            await self._until(lambda: self._is_open() or self._is_over(), self.loop.time() + RETURN_SECONDS)
+            if self._is_over():
+                return
+            if not self._is_open():
+                self._fail_to_live(role, f"it is not open {RETURN_SECONDS:g} s after the healing")
+                return
+            command_id = f"probe-{role}"
+            await client.send(command_id, Step(0.0, role, "transfer", PROBE_AMOUNT + number))
+            await self._until(lambda name=command_id: name not in client.open, self.loop.time() + PAY_SECONDS)  # type: ignore[misc]
+            if client.latest.get(command_id) != "succeeded":
+                self._fail_to_live(role, f"a payment {client.latest.get(command_id)} within {PAY_SECONDS:g} s")
+
+    def _fail_to_live(self, role: str, text: str) -> None:
+        self.points.note(f"DEAD {role}: {text}")
+        self._dead.append(Violation("a channel works again", self.cast.channel(role), text))
+
+    def _lateness(self) -> float:
+        """What was held or late when it healed comes so much later at most: a signer sleeps over its late reply."""
+        late = [fault.seconds for fault in self.plan.faults if isinstance(fault, Mischief) and fault.how == "late"]
+        held = [CALL_SECONDS for fault in self.plan.faults if isinstance(fault, HeldConfirms)]
+        return max((*late, *held), default=0.0)
+
+    def _is_over(self) -> bool:
+        return self._is_closed() or self._is_lost()
 
     # --- the end ------------------------------------------------------------------------------------------
 
+    def _is_lost(self) -> bool:
+        """By what the node shows, and only where a fault of this plan may have done it, or the exception of G5 has.
+
+        A legacy channel is lost to a bridge that was never told of its close: nobody is there to be asked.
+        """
+        if self.plan.may_doubt and shows_loss(
+            self.node, find_channel(self.node), Dialect(self.plan.dialect), self._read_known()
+        ):
+            return True
+        deaths = {role: self.troop.deaths.get(self._bridge_of(role), ()) for role in ROLES}
+        if Dialect(self.plan.dialect).is_legacy:
+            return self._is_closed() and any(is_too_late(self.watch.ends.get(role), deaths[role]) for role in ROLES)
+        return any(is_locked_out(self.node, role, self.watch.credentials, deaths[role]) for role in ROLES)
+
+    def _is_closed(self) -> bool:
+        return find_channel(self.node) not in self.node.chain.ledger.channels
+
+    def _read_known(self) -> dict[str, str]:
+        known = {name: text for journal in self._journals for name, text in read_known(journal).items()}
+        return {role: known[name] for role in ROLES if (name := self.cast.channel(role)) in known}
+
+    @property
+    def _journals(self) -> list[Path]:
+        return [self._directory / name for name in self.plan.bridges]
+
     def _read_node(self) -> Pair:
-        got, deaths = self.watch.credentials, self.troop.deaths
-        locked = (is_locked_out(self.node, role, got, deaths.get(self._bridge_of(role), ())) for role in ROLES)
-        return read_node(self.node, self.cast, is_lost=self.plan.may_doubt or any(locked))
+        """As it is before the bridges stop, which ends a channel whose dialect takes nobody back."""
+        dialect = Dialect(self.plan.dialect)
+        taken_at = self.now() if dialect is Dialect.LEGACY_SEED else None
+        return read_node(
+            self.node,
+            self.cast,
+            is_lost=self._is_lost(),
+            doubled=self.watch.doubled,
+            is_legacy=dialect.is_legacy,
+            taken_at=taken_at,
+        )
 
     def _gather(self, client: Client, pair: Pair, log: str) -> Evidence:
-        journals = [self._directory / name for name in self.plan.bridges]
+        journals = self._journals
         return Evidence(
             sent=client.sent,
             pairs=[pair],
@@ -314,16 +404,18 @@ class World:
             events=client.events,
             letters=client.letters,
             forwards=[forward for journal in journals for forward in read_ledger(journal)],
-            written=[(self.cast.channel(role), signed_tx) for role, signed_tx in self.watch.written],
+            written=[(self.cast.channel(role), signed) for role, signed in self.watch.written],
             booked={name: held for journal in journals for name, held in read_booked(journal).items()},
+            swallowed=frozenset(self.watch.swallowed),
+            last_seq={name: seq for journal in journals for name, seq in read_seqs(journal).items()},
             waiting=frozenset(command_id for journal in journals for command_id in read_waiting(journal)),
             texts={"log": log},
-            secrets=casting.secrets() | self.watch.credentials.keys(),
+            secrets=casting.secrets() | self.watch.credentials.keys() | set(self.node.registry.issued),
         )
 
     def _own_violations(self, evidence: Evidence) -> list[Violation]:
         """What a world of its own demands beside the oracle's rules."""
-        found = [Violation("processes live", "world", text) for text in self.troop.ended]
+        found = [*self._dead, *(Violation("processes live", "world", text) for text in self.troop.ended)]
         for context in self.loop.errors:
             error = context.get("exception")
             text = f"{context.get('message')}: {'' if error is None else describe(error)}"

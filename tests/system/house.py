@@ -92,6 +92,8 @@ class House:
     node: SimulatedNode
     service: Service | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
+    heard: dict[str, int] = field(default_factory=dict)
+    """Channel to the highest `seq` that came."""
     results: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The first final result of each command."""
@@ -195,6 +197,10 @@ class House:
     async def outcome(self, command_id: str, seconds: float = SECONDS) -> dict[str, Any]:
         """The final result of a command."""
         return await self.until(lambda: self.final.get(command_id), seconds)
+
+    def take_event(self, body: dict[str, Any]) -> None:
+        self.events.append(body)
+        self.heard[body["channel"]] = max(self.heard.get(body["channel"], 0), body["seq"])
 
     def take_result(self, body: dict[str, Any]) -> None:
         self.results.append(body)
@@ -336,7 +342,7 @@ async def _client(made: House, key: str, *, durable: bool) -> AsyncIterator[None
         questions = await made.client.listen("questions", asked, is_temporary=not durable)
         tasks = [
             asyncio.create_task(_collect(made, questions, "questions", lambda _: None)),
-            asyncio.create_task(_collect(made, events, "events", lambda it: made.events.append(json.loads(it.body)))),
+            asyncio.create_task(_collect(made, events, "events", lambda it: made.take_event(json.loads(it.body)))),
             asyncio.create_task(_collect(made, results, "results", lambda it: made.take_result(json.loads(it.body)))),
             asyncio.create_task(_collect(made, letters, "letters", made.take_letter)),
         ]

@@ -10,6 +10,7 @@ import json
 import logging
 import sqlite3
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,14 +26,14 @@ from bridge.app.telemetry import JsonFormatter
 from bridge.broker.connection import Connection
 from bridge.broker.private import PrivateBroker
 from bridge.channel.state import Stage
-from bridge.channel.terms import Role
 from bridge.errors import BrokerUnavailable
 from bridge.journal.journal import FILE
 from tests.faults.proxy import Proxy
-from tests.oracle.evidence import Arrived, Evidence, Forward, Sent
+from tests.oracle.evidence import Arrived, Evidence, Sent
 from tests.oracle.evidence import Pair as Judged
 from tests.oracle.judgement import judge
-from tests.oracle.page import read_pair
+from tests.oracle.witness import read_channel, written
+from tests.simulation.harvest import read_ledger, read_seqs
 from tests.system.house import House, Pair, house
 
 PAIRS = (Pair("today"), Pair("late", "legacy", "late"))
@@ -223,21 +224,15 @@ class Scene:
         return sqlite3.connect(f"file:{self.home.directory / 'data' / FILE}?mode=ro", uri=True)
 
     def _read(self, pair: Pair) -> Judged:
-        registry = self.home.node.registry
         channel_id = self.home.state(pair.initiator).channel_id
         assert channel_id is not None
-        page = registry.book.pages[channel_id]
-        rounds: dict[str, int] = {}
-        for role in Role:
-            alive = registry.find(channel_id, role)
-            assert alive is not None
-            rounds[role.value] = alive.round
-        return read_pair(
+        return read_channel(
+            self.home.node,
+            channel_id,
             pair.name,
             {"initiator": pair.initiator, "responder": pair.responder},
             {role: pair.account(role) for role in ROLES},
-            {"states": list(page.states), "signatures": [entry.write() for entry in page.signatures]},
-            rounds,
+            epoch=time.time() - asyncio.get_running_loop().time(),
         )
 
     def _arrived(self, label: str) -> list[Arrived]:
@@ -245,11 +240,9 @@ class Scene:
         return [Arrived(message.routing_key, message.body, dict(message.headers)) for message in received]
 
     def _gather(self, pairs: Sequence[Judged]) -> Evidence:
-        with self._journal() as connection:
-            rows = connection.execute("SELECT channel, round, hash, tag, command_id, at FROM ledger ORDER BY id")
-            forwards = [Forward(*row) for row in rows]
-        connection.close()
+        data = self.home.directory / "data"
         secrets = {pair.key(role).hex() for pair in self.home.pairs for role in ROLES}
+        secrets |= set(self.home.node.registry.issued)
         secrets |= {unquote(urlsplit(self.home.url).password or "-"), self.home.config().journal_key().hex()}
         return Evidence(
             sent=self.sent,
@@ -257,7 +250,9 @@ class Scene:
             results=self._arrived("results"),
             events=self._arrived("events"),
             letters=self._arrived("letters"),
-            forwards=forwards,
+            forwards=read_ledger(data),
+            written=written(pairs),
+            last_seq=read_seqs(data),
             texts={"log": "\n".join(self.log)},
             secrets=frozenset(secrets),
         )
