@@ -291,6 +291,13 @@ MUTANTS = (
         "tests/channel/test_one_truth.py::test_nothing_goes_past_a_doubt_before_the_node_was_asked",
     ),
     Mutant(
+        "shut out a peer that has timed out",
+        "bridge/channel/step.py",
+        "    return attempt.let_return(turn) if conflicted.code == attempt.TIMEOUT_CODE else turn\n",
+        "    return turn\n",
+        "tests/channel/test_recovery.py::test_after_a_timeout_the_peer_may_come_back_before_the_next_trigger",
+    ),
+    Mutant(
         "go on where the peer stands a round above",
         "bridge/channel/loss.py",
         "    turn = turn.set(split_round=conflicted.round)\n",

@@ -53,6 +53,10 @@ from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+RETURN_SECONDS = 10.0
+"""A peer that let our signature time out may be away, and our update has kept it from coming back (observed). Longer
+than the longest pause between two of its tries.
+"""
 RECEIPT_SECONDS = 2.0
 """How long an old node may complain about a message before we stop waiting for it."""
 MOST_TRIGGERS = 30
@@ -171,6 +175,11 @@ def pause(turn: Turn, took: float = 0.0) -> Turn:
     seconds = min(max(turn.state.pause * 2, FIRST_PAUSE, took * 2, turn.state.pace * 2), LONGEST_PAUSE)
     share = 0.25 + 0.25 * _spread(turn) if turn.is_initiator else 1.0 + 0.5 * _spread(turn)
     return turn.set(pause=seconds, pause_until=turn.now + max(FIRST_PAUSE, seconds * share))
+
+
+def let_return(turn: Turn) -> Turn:
+    """Nothing is triggered until a peer that was away has had its chance: else it is shut out for two minutes more."""
+    return turn.set(pause_until=max(turn.state.pause_until, turn.now + RETURN_SECONDS))
 
 
 def give_way(turn: Turn, operation: Operation) -> Turn:

@@ -225,7 +225,10 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
     elif operation is not None:
         turn = attempt.conflict(turn, operation, conflicted)
     turn = settlement.count_again(turn)
-    return _after_signature(turn) if had_signed else turn
+    if not had_signed:
+        return turn
+    turn = _after_signature(turn)
+    return attempt.let_return(turn) if conflicted.code == attempt.TIMEOUT_CODE else turn
 
 
 def _after_signature(turn: Turn) -> Turn:

@@ -24,7 +24,7 @@ from bridge.channel.input import (
     StateUpdated,
     Ticked,
 )
-from bridge.channel.request import NodeRequest, SendSignature, Tag
+from bridge.channel.request import AskState, NodeRequest, SendSignature, Tag
 from bridge.channel.state import Purpose, State
 from bridge.channel.step import step
 from bridge.channel.terms import Dialect, Role, Terms
@@ -193,6 +193,16 @@ class Channel:
                     state = OffchainState(self.state.cosigned, None)
                     self.give(RequestAnswered(request_id=request_id, answer=state))
             before += self.last
+        self.last = before
+        return self
+
+    def rest(self, seconds: float) -> "Channel":
+        """Time passes; asked where it stands, the node says that it stands where it stood."""
+        before, end = self.last, self.now + seconds
+        while self.now < end:
+            before += self.wait(1).calm().last
+            if self.state.has_asked(Purpose.RECHECK):
+                before += self.answer(AskState, OffchainState(self.state.cosigned, None)).last
         self.last = before
         return self
 

@@ -1,6 +1,7 @@
 """`bridge.channel.abandonment`: what a signer may have signed is declared when its round is signed anew."""
 
 from bridge.channel.abandonment import MOST_PUT_ASIDE
+from bridge.channel.attempt import RETURN_SECONDS
 from bridge.channel.identifier import FsmId, TransactionHash, fingerprint
 from bridge.channel.input import CommandDue, Conflicted, Declined, LinkDown, LinkUp, OffchainState, Signed, SignReplied
 from bridge.channel.request import AskState, Tag
@@ -87,7 +88,7 @@ def test_what_the_signer_refused_is_not_declared() -> None:
 def test_checkpoint_past_a_doubt_declares_what_is_in_doubt() -> None:
     """The one case in which an operator's word stands for the node's evidence."""
     channel = proposed(opened(), transfer(5), Tag.UPDATE, offchain(2), moved(5))
-    channel.give(Conflicted(round=1, code=3)).calm().give(CommandDue(checkpoint())).wait(1)
+    channel.give(Conflicted(round=1, code=3)).calm().rest(RETURN_SECONDS).give(CommandDue(checkpoint()))
     channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0))
     assert declared(channel) == (offchain(2).hash,)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bridge.channel.attempt import RETURN_SECONDS
 from bridge.channel.command import Command, Resolve
 from bridge.channel.effect import Abandon, RecordForward
 from bridge.channel.identifier import TransactionHash
@@ -280,7 +281,7 @@ def test_what_is_in_doubt_is_counted_while_a_checkpoint_goes_past_it() -> None:
 def test_what_was_superseded_in_one_step_was_exposed_and_stays_counted() -> None:
     """Only what failed without exposure gives its room back at once."""
     channel = proposed(limited(hour=5), transfer(5, "first"), Tag.UPDATE, offchain(2), moved(5))
-    channel.give(Conflicted(round=1, code=3)).calm().give(CommandDue(checkpoint())).wait(1)
+    channel.give(Conflicted(round=1, code=3)).calm().rest(RETURN_SECONDS).give(CommandDue(checkpoint()))
     tx = offchain(2, "c")
     channel.requested(Tag.UPDATE, tx, moved(0)).sign().cosigned(tx)
     assert {(end.command_id, end.code) for end in channel.outcomes()} == {("first", Code.SUPERSEDED), ("c-1", None)}

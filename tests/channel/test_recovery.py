@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.channel.attempt import MOST_TRIGGERS, UNSETTLED_SECONDS
+from bridge.channel.attempt import MOST_TRIGGERS, RETURN_SECONDS, UNSETTLED_SECONDS
 from bridge.channel.command import Checkpoint, Resolve
 from bridge.channel.effect import Abandon, Conclude, Publish, Reconnect, RecordForward, RefuseReply, Send
 from bridge.channel.ending import pending_close
@@ -90,7 +90,7 @@ def missed(channel: Channel, *purposes: Purpose) -> Channel:
 def doubtful(channel: Channel | None = None) -> Channel:
     """A payment in doubt: the peer did not answer in time."""
     channel = proposed(channel or opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
-    return channel.give(conflict(3)).calm()
+    return channel.give(conflict(3)).calm().rest(RETURN_SECONDS)
 
 
 def checkpoint(command_id: str = "c-1") -> Checkpoint:
@@ -613,11 +613,20 @@ def test_a_payment_of_ours_that_was_told_as_succeeded_is_never_undone_in_silence
 # --- checkpoint and resolve -------------------------------------------------------------------------------
 
 
+def test_after_a_timeout_the_peer_may_come_back_before_the_next_trigger() -> None:
+    """Our update kept it out (observed): triggered again at once, the next one would do so for two minutes more."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict(3)).calm()
+    triggers = channel.give(CommandDue(checkpoint())).sent(AskTransfer)
+    triggers += channel.rest(RETURN_SECONDS - 1).sent(AskTransfer)
+    assert triggers == []
+    assert channel.rest(2).sent(AskTransfer)
+
+
 def test_a_checkpoint_settles_what_is_in_doubt() -> None:
     """Rule 10: another state of that round is co-signed, so the doubtful one can never count."""
     channel = doubtful()
     assert may_enter(channel.terms, channel.state, "checkpoint")
-    channel.give(CommandDue(checkpoint())).wait(1)
+    channel.give(CommandDue(checkpoint()))
     assert [sent.amount for sent in channel.sent(AskTransfer)] == [0]
     channel.requested(Tag.UPDATE, offchain(2, "zero"), moved(0)).sign().cosigned(offchain(2, "zero"))
     assert [(e.command_id, e.outcome, e.code) for e in channel.outcomes()] == [
@@ -665,7 +674,7 @@ def test_a_checkpoint_goes_past_no_other_checkpoint() -> None:
 
 def test_the_next_payment_settles_what_is_in_doubt() -> None:
     """A channel that waited for an operator would be as good as lost until he comes."""
-    channel = doubtful().give(CommandDue(transfer(6, "t-2"))).wait(1)
+    channel = doubtful().give(CommandDue(transfer(6, "t-2")))
     assert [sent.amount for sent in channel.sent(AskTransfer)] == [6]
     channel.requested(Tag.UPDATE, offchain(2, "b"), moved(6))
     (question,) = channel.questions()
@@ -707,9 +716,9 @@ def test_a_proposal_that_came_to_nothing_leaves_the_doubt_as_it_was() -> None:
 
 def test_one_state_settles_every_doubt_before_it() -> None:
     """Two payments of one round, both without a report: the third shows what became of them."""
-    channel = doubtful().give(CommandDue(transfer(6, "t-2"))).wait(1)
-    channel.requested(Tag.UPDATE, offchain(2, "b"), moved(6)).sign().give(conflict(3)).calm()
-    channel.give(CommandDue(transfer(7, "t-3"))).wait(1)
+    channel = doubtful().give(CommandDue(transfer(6, "t-2")))
+    channel.requested(Tag.UPDATE, offchain(2, "b"), moved(6)).sign().give(conflict(3)).calm().rest(RETURN_SECONDS)
+    channel.give(CommandDue(transfer(7, "t-3")))
     assert [operation.command.command_id for operation in channel.state.operations] == ["t-3", "t-1", "t-2"]
     channel.requested(Tag.UPDATE, offchain(2, "c"), moved(7)).sign().cosigned(offchain(2, "c"))
     assert [(e.command_id, e.outcome) for e in channel.outcomes()] == [

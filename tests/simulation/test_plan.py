@@ -10,6 +10,7 @@ from tests.simulation.plan import (
     Fault,
     Freeze,
     HalfOpen,
+    Kill,
     NodeRestart,
     NoticeLate,
     PeerGone,
@@ -85,3 +86,12 @@ def test_a_handshake_that_is_spoilt_at_a_reestablish_is_the_stated_exception(act
 
 def test_an_end_that_is_noticed_late_is_survived() -> None:
     meet(NodeRestart(0.1), NoticeLate(3.0, 0.6), Stop(4.0, "bridge-initiator", 0.1))
+
+
+def test_a_payment_that_timed_out_lets_the_peer_come_back() -> None:
+    """The responder does not know that the initiator is away, and its update keeps him out; once is enough."""
+    steps = tuple(Step(2.2 + 0.01 * number, "responder", "transfer", FIRST_AMOUNT + number) for number in range(2))
+    faults = (PeerGone(0.5, "responder"), Kill(2.0, "bridge", 0.05))
+    ending = run(Plan(1, is_split=False, steps=steps, faults=faults), is_traced=True)
+    assert [str(violation) for violation in ending.violations] == []
+    assert ending.evidence.outcome("command-1") == "succeeded"
