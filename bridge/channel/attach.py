@@ -103,7 +103,9 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     for asked in turn.state.asked:
         if asked.query is not None:
             turn = from_journal(turn, asked.query)
+    began = turn.now if turn.state.down_since is None else turn.state.tried_from
     turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was, down), down), was, down)
+    turn = turn.set(tried_from=began + max(0.0, turn.state.quiet_until - turn.now))
     if was is not Attachment.CONNECTED:
         quiet = max(0.0, turn.state.quiet_until - turn.now)
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)
@@ -188,7 +190,8 @@ def watch(turn: Turn) -> Turn:
         return turn
     if state.agreed_at is not None and turn.now >= state.agreed_at + OPEN_SECONDS:
         return turn.set(agreed_at=None).do(Reconnect("both sides agreed and the channel did not open"))
-    if state.alarmed or state.down_since is None or turn.now < state.down_since + ALARM_SECONDS:
+    due = _alarm_at(state)
+    if state.alarmed or due is None or turn.now < due:
         return turn
     return _alarm(turn, "the peer has not come back after the link was lost")
 
@@ -201,7 +204,12 @@ def watched_until(state: State) -> float | None:
         return None
     if state.agreed_at is not None:
         return state.agreed_at + OPEN_SECONDS
-    return None if state.alarmed or state.down_since is None else state.down_since + ALARM_SECONDS
+    return None if state.alarmed else _alarm_at(state)
+
+
+def _alarm_at(state: State) -> float | None:
+    """When so much has been tried in vain that operators must know."""
+    return None if state.down_since is None else max(state.down_since, state.tried_from) + ALARM_SECONDS
 
 
 def _awaits_fsm(state: State) -> bool:
@@ -213,9 +221,10 @@ def _alarm_when_long(turn: Turn) -> Turn:
     """A channel nobody can attach to: the operator needs the latest co-signed state now, not later."""
     state = turn.state
     has_signed = state.cosigned is not None or state.settling is not None
-    if state.alarmed or not has_signed or state.down_since is None:
+    due = _alarm_at(state)
+    if state.alarmed or not has_signed or due is None:
         return turn
-    if state.failed_attaches < ALARM_ATTEMPTS or turn.now - state.down_since < ALARM_SECONDS:
+    if state.failed_attaches < ALARM_ATTEMPTS or turn.now < due:
         return turn
     if state.refusals >= ALARM_ATTEMPTS:
         turn = turn.set(alarmed=True)

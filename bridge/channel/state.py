@@ -302,6 +302,8 @@ class State:
     """When the present socket was opened."""
     quiet_until: float = 0.0
     """No attach before this instant: a node that may still hold the old socket would begin a second FSM."""
+    tried_from: float = 0.0
+    """When the latest outage began, and the time in it for which we kept quiet: nothing is tried in vain then."""
     down_since: float | None = None
     back_at: float = 0.0
     """When the channel last began to answer after a gap."""

@@ -394,6 +394,17 @@ def test_attaches_that_die_before_the_channel_answers_raise_the_alarm() -> None:
     assert [e.name for e in channel.all if isinstance(e, Publish) and e.family == "alarm"] == ["recovery_required"]
 
 
+def test_the_time_in_which_we_keep_quiet_is_not_tried_in_vain() -> None:
+    """A minute of silence that we owe the node, and two in which the peer is stuck in an update: nobody is needed."""
+    channel = opened()
+    channel.give(LinkDown(1000), LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM)
+    channel.give(TakenOver()).wait(65).give(LinkUp(resumed=True, presented=fingerprint(NEW_FSM)))
+    channel.info("fsm_up", fsm_id=FsmId("ba_third")).wait(145)
+    assert not [e for e in channel.all if isinstance(e, Publish) and e.family == "alarm"]
+    channel.wait(10)
+    assert channel.events() == ["alarm.recovery_required"]
+
+
 def test_a_refused_or_odd_answer_to_the_state_query_replaces_the_socket() -> None:
     """Otherwise the channel would stay asking for ever."""
     channel = reconnect(drop(opened()))
