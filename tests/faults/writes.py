@@ -1,11 +1,13 @@
 """kill -9 before and after every durable write of each flow, both sides of the channel in the killed process.
 
-`python -m tests.faults.writes --dialect json-rpc`. Each trial sends one command, lets the bridge be killed at its
-N-th transaction, starts it again, and waits for the outcome; at the end the oracle judges all trials together.
+`python -m tests.faults.writes --dialect json-rpc`. Each sweep counts the writes of its flow undisturbed; then each
+trial sends one command, lets the bridge be killed at its N-th transaction, starts it again, and waits for the outcome.
+At the end the oracle judges all trials together, and each write that was counted must have had its kill.
 """
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ FIRST_AMOUNT = 2_000_003
 OUTCOME_SECONDS = 60.0
 IDLE_SECONDS = 0.6
 """A flow whose outcome is known writes for some moments more: confirms, the other side's events."""
+STILL_SECONDS = 2.0
 LATE_SECONDS = 6.0
 """A legacy channel that says nothing for so long may be lost; that is told after 150 s, which all of them await."""
 TOLD_SECONDS = 240.0
@@ -36,6 +39,9 @@ does a loss in legacy, whose FSM dies with the socket, and with it what is on it
 """
 SIDES = ("before", "after")
 AT_ONCE = 3
+COUNTS, TRIES = 2, 2
+MERGED = 8
+"""Writes that come together go into one transaction: of so many one may be missing each time it is tried."""
 PROFILES = {"json-rpc": ("json-rpc", None), "legacy-late": ("legacy", "late")}
 
 
@@ -44,14 +50,14 @@ class Judged:
     """Some trials, with the oracle's word on them."""
 
     kills: int = 0
-    writes: int = 0
-    """How many the longest run of the flow had."""
     outcomes: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    writes: int = 0
+    """Of the undisturbed flow."""
 
     def __add__(self, other: "Judged") -> "Judged":
         outcomes, violations = self.outcomes + other.outcomes, self.violations + other.violations
-        return Judged(self.kills + other.kills, max(self.writes, other.writes), outcomes, violations)
+        return Judged(self.kills + other.kills, outcomes, violations, max(self.writes, other.writes))
 
 
 @dataclass
@@ -62,10 +68,14 @@ class Sweep:
     dialect: str
     amount: int = FIRST_AMOUNT
     kills: Counter[str] = field(default_factory=Counter)
-    writes: Counter[str] = field(default_factory=Counter)
-    """How many writes the longest run of each flow had."""
+    writes: int = 0
+    """Of the latest trial."""
     late: list[str] = field(default_factory=list)
     """Commands of channels that were set aside, to be heard of at the end."""
+    spared: list[str] = field(default_factory=list)
+    """Writes at which nobody was killed, though the undisturbed flow has them."""
+    tries: int = 0
+    """How often the bridge outlived the command at the number of this moment."""
 
     @property
     def armed(self) -> Path:
@@ -78,13 +88,35 @@ class Sweep:
         self.made.bridges.append(bridge)
         return await bridge.ready()
 
-    async def open(self) -> None:
+    async def open(self) -> Bridge:
         """All channels, by a bridge nobody kills yet."""
         bridge = await self.start()
         await self.made.opened()
-        await bridge.kill()
+        return bridge
 
-    async def flow(self, flow: str, side: str, pairs: list[Pair], number: int) -> int | None:
+    async def count(self, flow: str, pairs: list[Pair], bridge: Bridge) -> int:
+        """The least writes of the flow when nobody disturbs it, and nothing of other channels among them."""
+        counts = []
+        for _ in range(COUNTS):
+            pair = await self._open_one(flow, pairs)
+            assert pair is not None, "no channel to count on"
+            others = await self._still()
+            await self.trial(flow, pair, pairs, "never", 0, bridge)
+            counts.append(self.writes - others)
+        return min(counts)
+
+    async def _still(self) -> int:
+        """Writes until none came for a while: a channel that has just opened is proven once it has been idle."""
+        self.armed.touch()
+        seen, writes = -1, 0
+        async with asyncio.timeout(OUTCOME_SECONDS):
+            while seen < writes:
+                seen = writes
+                await asyncio.sleep(STILL_SECONDS)
+                writes = int(self.armed.read_text() or 0)
+        return writes
+
+    async def flow(self, flow: str, side: str, pairs: list[Pair], number: int, writes: int) -> int | None:
         """The writes of this flow from that number on: one more each time, until the bridge outlives the command.
 
         The bridge that follows a killed one is the one that dies next. Returns the number to go on with in another
@@ -93,10 +125,17 @@ class Sweep:
         bridge = await self.start(side, number)
         while (pair := await self._open_one(flow, pairs)) is not None:
             follower = await self.trial(flow, pair, pairs, side, number, bridge)
-            if follower is None:
-                await bridge.kill()
+            if follower is not None:
+                bridge, number, self.tries = follower, number + 1, 0
+                continue
+            await bridge.kill()
+            self.tries += 1
+            if number > writes or (self.tries == TRIES and number > sure(writes)):
                 return None
-            bridge, number = follower, number + 1
+            if self.tries == TRIES:
+                self.spared.append(f"{flow}: nobody was killed {side} write {number}, only {self.writes} came")
+                number, self.tries = number + 1, 0
+            bridge = await self.start(side, number)
         await bridge.kill()
         return number
 
@@ -111,7 +150,7 @@ class Sweep:
         violations = [str(violation) for violation in judge(evidence)]
         if self.dialect == "json-rpc":
             violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
-        return Judged(self.kills[flow], self.writes[flow], tally(evidence), violations)
+        return Judged(self.kills[flow], tally(evidence), violations + self.spared)
 
     async def _open_one(self, flow: str, pairs: list[Pair]) -> Pair | None:
         """A channel to try on, None if they are used up. A close takes one of its own.
@@ -145,7 +184,8 @@ class Sweep:
             async with asyncio.timeout(IDLE_SECONDS):
                 await asyncio.shield(ended)
         was_killed = ended.done()
-        self.writes[flow] = max(self.writes[flow], int(self.armed.read_text() or 0))
+        assert not was_killed or ended.result() == -signal.SIGKILL, f"it ended of itself:\n{bridge.log}"
+        self.writes = int(self.armed.read_text() or 0)
         follower = None
         if was_killed:
             self.kills[flow] += 1
@@ -211,7 +251,7 @@ class Sweep:
 async def sweep(url: str, dialect: str, flow: str, side: str, room: asyncio.Semaphore) -> Judged:
     """One flow, in as many houses as it takes. While one waits for late words the next is at work."""
     number: int | None = 1
-    ends = []
+    writes, ends = 0, []
     async with AsyncExitStack() as houses, asyncio.TaskGroup() as group:
         while number is not None:
             async with room:
@@ -219,12 +259,21 @@ async def sweep(url: str, dialect: str, flow: str, side: str, room: asyncio.Sema
                 pairs = _pairs(dialect, flow)
                 made = await houses.enter_async_context(home(url, Path(folder), *pairs, is_forked=True))
                 trials = Sweep(made, dialect)
-                await trials.open()
-                number = await trials.flow(flow, side, pairs, number)
+                bridge = await trials.open()
+                writes = writes or await trials.count(flow, pairs, bridge)
+                await bridge.kill()
+                number = await trials.flow(flow, side, pairs, number, writes)
             ends.append(group.create_task(trials.judged(flow)))
-    judged = sum((end.result() for end in ends), Judged())
-    print(f"  {dialect} {flow} {side}: {judged.kills} kills", file=sys.stderr, flush=True)
+    judged = sum((end.result() for end in ends), Judged(writes=writes))
+    if judged.kills < max(1, sure(writes)):
+        judged.violations.append(f"{flow}: {judged.kills} kills {side} a write, of {writes} writes")
+    print(f"  {dialect} {flow} {side}: {judged.kills} kills, {writes} writes", file=sys.stderr, flush=True)
     return judged
+
+
+def sure(writes: int) -> int:
+    """So many of the writes that were counted are there each time."""
+    return writes - max(1, writes // MERGED)
 
 
 def _pairs(dialect: str, flow: str) -> list[Pair]:
