@@ -51,7 +51,7 @@ def the_last_event_arrived(evidence: Evidence) -> Iterator[Violation]:
     """What is lost at the end leaves no gap. The journal knows how far it told; the run has waited for it."""
     for channel, last in evidence.last_seq.items():
         highest = max((body["seq"] for body in evidence.event_bodies.get(channel, ())), default=0)
-        if highest != last:
+        if highest < last:  # more is no fault: what was told as the bridge died may still stand in its outbox
             yield Violation("the last event arrived", channel, f"{highest} was received, {last} was told")
 
 

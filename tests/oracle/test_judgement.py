@@ -378,6 +378,19 @@ def test_an_answer_proves_nothing_behind_a_message_that_was_taken_out_of_the_str
     assert judge(replace(message("succeeded")(GOOD), swallowed=frozenset({"hi"}))) == []
 
 
+def test_what_stands_in_the_outbox_may_have_been_told_already() -> None:
+    """A bridge that is killed between the broker's confirm and its own record of it tells the same again."""
+    assert judge(replace(GOOD, last_seq={"a-i": 5, "a-r": 4})) == []
+
+
+def test_books_of_a_channel_that_was_lost_as_it_opened_may_be_empty() -> None:
+    """Its bridge never heard of the first state. Of a second one it had, and of one that is not lost it will."""
+    opening = replace(PAIR, states=STATES[:2], final_rounds={}, final_hashes={}, is_lost=True)
+    for pair, is_owed in ((opening, False), (replace(opening, is_lost=False), True), (PAIR, True)):
+        found = {violation.rule for violation in judge(replace(books()(GOOD), pairs=(pair,)))}
+        assert ("books are kept" in found) is is_owed
+
+
 def test_an_unconfirmed_command_may_never_have_arrived() -> None:
     """The client knows that it does not know."""
     assert judge(sent(replace(SIX, is_confirmed=False))(GOOD)) == []
