@@ -28,6 +28,7 @@ from bridge.channel.operation import (
     doubt,
     end_unknown,
     fail,
+    longest_wait,
     never_delivered,
     sent_meta,
     succeed,
@@ -78,6 +79,8 @@ def is_own(operation: Operation | None, tag: Tag) -> bool:
 def request_signature(turn: Turn, requested: SignRequested) -> Turn:
     """The node wants our signature for one of our own commands: only for the one just triggered."""
     operation = turn.operation
+    if is_own(operation, requested.tag) and _is_with_signer(turn, requested):
+        return turn  # the same frame twice: to refuse the second would void the first
     if operation is None or not _is_awaited(operation, requested.tag):
         return _refuse_unexpected(turn, requested.tag, requested.raw)
     mismatch = check_frame(turn.terms, turn.state, requested) or check_command(
@@ -87,6 +90,13 @@ def request_signature(turn: Turn, requested: SignRequested) -> Turn:
         return _refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
     turn = turn.set_operation(stage=Stage.AWAITING_SIGN, since=turn.now, transaction=requested.transaction)
     return open_request(turn, requested, "command")
+
+
+def _is_with_signer(turn: Turn, requested: SignRequested) -> bool:
+    """Another trigger of ours would show: its number is among the meta texts, and nothing else gives these bytes."""
+    opened = turn.state.open_request
+    asked = (requested.tag, requested.transaction.hash, requested.updates)
+    return opened is not None and (opened.tag, opened.transaction.hash, opened.updates) == asked
 
 
 def _is_awaited(operation: Operation, tag: Tag) -> bool:
@@ -122,7 +132,7 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
                 turn = refuse_node(close_request(turn, "denied", sentence=denied), opened.tag, DECLINED)
                 return deny(turn, "forward", denied)
             turn = forward(turn, opened, signed, replied.author)
-            again = turn.now + PATIENCE_SECONDS if turn.terms.answers_live else None
+            again = turn.now + _patience(turn)
             return turn.set_operation(stage=Stage.SIGNED_SENT, since=turn.now, recheck_at=again)
         case Declined(reason):
             turn = refuse_node(close_request(turn, REFUSED, reason=reason), opened.tag, DECLINED)
@@ -137,6 +147,13 @@ def answer(turn: Turn, opened: OpenRequest, replied: SignReplied) -> Turn:
             return fail(turn, code, f"{MAX_BAD_REPLIES} replies failed the checks: the last by {bad.reason}")
         case _:
             assert_never(replied.verdict)
+
+
+def _patience(turn: Turn) -> float:
+    """Until the node is asked what became of our signature; one that answers nothing is waited for past its timers."""
+    if turn.operation is None or turn.terms.answers_live:
+        return PATIENCE_SECONDS
+    return longest_wait(turn.operation)
 
 
 def lapse(turn: Turn, opened: OpenRequest) -> Turn:

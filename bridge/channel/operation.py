@@ -34,6 +34,16 @@ RECHECK_SECONDS = 5.0
 """When to ask the node again how something stands whose report is known to be lost."""
 PATIENCE_SECONDS = 10.0
 """How long a report of what we signed may take before the node is asked; signers of the peer may take longer."""
+PEER_SECONDS, CHAIN_SECONDS = 150.0, 420.0
+"""Between two looks at what is waited for: longer than `timeout_accept` (120 s) and `timeout_funding_lock` (360 s).
+
+Each question starts the FSM's timer anew (protocol.md F.1): asked too often, a wait for a silent peer never ends.
+"""
+
+
+def longest_wait(operation: Operation) -> float:
+    """Seconds after our signature in which the node would have said something, however slow the peer or the chain."""
+    return PEER_SECONDS if isinstance(operation.command, Transfer | Checkpoint) else CHAIN_SECONDS
 
 
 def take(turn: Turn, command: Command, author: str = "", body_hash: str = "") -> Turn:

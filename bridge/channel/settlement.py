@@ -15,7 +15,7 @@ from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.effect import Reconnect
 from bridge.channel.exposure import ON_CHAIN
 from bridge.channel.input import Conflicted, History, OffchainState
-from bridge.channel.operation import RECHECK_SECONDS, doubt, end_unknown, fail
+from bridge.channel.operation import CHAIN_SECONDS, RECHECK_SECONDS, doubt, end_unknown, fail, longest_wait
 from bridge.channel.proposal import forget
 from bridge.channel.request import CONFLICTS, AskBalances, AskHistory, Refuse, Tag
 from bridge.channel.signature import BUSY
@@ -25,11 +25,6 @@ from bridge.errors import Code
 
 AWAY_SECONDS = 150.0
 """How long a peer that was away before a new attach is waited for: longer than `timeout_accept` (120 s)."""
-PEER_SECONDS, CHAIN_SECONDS = 150.0, 420.0
-"""Between two looks at what is waited for: longer than `timeout_accept` (120 s) and `timeout_funding_lock` (360 s).
-
-Each question starts the FSM's timer anew (protocol.md F.1): asked too often, a wait for a silent peer never ends.
-"""
 TIMEOUT_CODE = 3
 
 
@@ -209,6 +204,8 @@ def recheck(turn: Turn) -> Turn:
         return turn
     operation, settling = turn.operation, turn.state.settling
     if operation is not None and _is_due(turn, operation.recheck_at):
+        if not turn.terms.answers_live:
+            return _lose_patience(turn, operation)
         again = turn.now + _patience(turn, operation)
         return ask_state(turn.set_operation(recheck_at=again), Purpose.RECHECK)
     if settling is not None and _is_due(turn, settling.recheck_at):
@@ -224,4 +221,4 @@ def _is_due(turn: Turn, at: float | None) -> bool:
 def _patience(turn: Turn, operation: Operation) -> float:
     if operation.stage is Stage.IN_DOUBT:
         return min(max(RECHECK_SECONDS, turn.now - operation.since), CHAIN_SECONDS)
-    return PEER_SECONDS if isinstance(operation.command, Transfer | Checkpoint) else CHAIN_SECONDS
+    return longest_wait(operation)

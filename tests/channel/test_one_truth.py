@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.channel.command import Command
 from bridge.channel.effect import Abandon, Conclude, Publish, RecordForward
 from bridge.channel.identifier import fingerprint
 from bridge.channel.input import (
@@ -18,6 +19,7 @@ from bridge.channel.input import (
 from bridge.channel.operation import may_enter
 from bridge.channel.request import AskBalances, AskHistory, AskState, AskTransfer, Refuse, Tag
 from bridge.channel.state import Phase, Purpose, Stage, decode, encode
+from bridge.channel.terms import Dialect
 from bridge.channel.transaction import Kind, Transaction
 from tests.channel.given import (
     CHANNEL,
@@ -348,6 +350,37 @@ def test_a_proposal_is_due_from_when_its_frame_came() -> None:
     assert channel.state.open_request.deadline == came + channel.terms.acknowledge_seconds
     channel.wait(21)
     assert channel.sent(Refuse)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_the_same_request_twice_is_one_request(dialect: Dialect) -> None:
+    """A doubled frame: refused or taken for another, it would void what the signer is busy with."""
+    channel = opened(dialect=dialect).give(CommandDue(transfer()))
+    (question,) = channel.requested(Tag.UPDATE, offchain(2), moved(5)).questions()
+    channel.requested(Tag.UPDATE, offchain(2), moved(5))
+    assert channel.last == ()
+    channel.sign()
+    assert channel.state.closed_request == question.request.sign_request_id
+    assert channel.state.operation is not None
+    assert channel.state.operation.stage is Stage.SIGNED_SENT
+
+
+@pytest.mark.parametrize(
+    ("command", "tag", "seconds"),
+    [(transfer(), Tag.UPDATE, 150), (deposit(), Tag.DEPOSIT, 420)],
+    ids=["transfer", "deposit"],
+)
+def test_silence_after_a_signature_is_told_as_a_doubt(command: Command, tag: Tag, seconds: float) -> None:
+    """The first legacy answers no question; whoever waits for the outcome must hear that nothing is known."""
+    exposed = transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=INITIATOR, nonce=2, fee=1)
+    signed = offchain(2) if tag is Tag.UPDATE else exposed
+    channel = proposed(
+        opened(dialect=Dialect.LEGACY_SEED), command, tag, signed, moved(5) if tag is Tag.UPDATE else None
+    )
+    channel.wait(seconds - 1)
+    assert ends(channel) == []
+    channel.wait(2)
+    assert ends(channel) == [(command.command_id, "in_doubt")]
 
 
 @pytest.mark.parametrize("word", ["conflict", "aborted_update"])

@@ -26,10 +26,16 @@ CALLS = frozenset({"alarm.foreign_state", "alarm.recovery_required"})
 def each_command_has_an_outcome(evidence: Evidence) -> Iterator[Violation]:
     """G5: nothing the broker took is lost. `in_doubt` is an outcome; whether one may remain is the run's matter.
 
-    Only where the channel is lost and its operators were called may a command wait, kept in the journal.
+    Only where the channel is lost and operators were called may a command wait, kept in the journal. The side that can
+    come back no more calls them; the other may only see that its peer is away.
     """
-    lost = {pair.channel(role) for pair in evidence.pairs if pair.is_lost for role in ("initiator", "responder")}
-    called = {channel for channel in lost if "alarm.recovery_required" in evidence.told.get(channel, ())}
+    lost = [{pair.initiator, pair.responder} for pair in evidence.pairs if pair.is_lost]
+    called = {
+        channel
+        for both in lost
+        if any("alarm.recovery_required" in evidence.told.get(one, ()) for one in both)
+        for channel in both
+    }
     for sent in {sent.command_id: sent for sent in evidence.sent if sent.is_confirmed}.values():
         waits = sent.channel in called and sent.command_id in evidence.waiting
         if sent.command_id not in evidence.outcomes and not waits:
