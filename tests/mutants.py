@@ -291,6 +291,13 @@ MUTANTS = (
         "tests/channel/test_one_truth.py::test_nothing_goes_past_a_doubt_before_the_node_was_asked",
     ),
     Mutant(
+        "take a request that comes twice for two",
+        "bridge/channel/attempt.py",
+        "    if is_own(operation, requested.tag) and _is_with_signer(turn, requested):\n",
+        "    if False:\n",
+        "tests/channel/test_one_truth.py::test_the_same_request_twice_is_one_request",
+    ),
+    Mutant(
         "shut out a peer that has timed out",
         "bridge/channel/step.py",
         "    return attempt.let_return(turn) if conflicted.code == attempt.TIMEOUT_CODE else turn\n",

@@ -373,10 +373,8 @@ def test_the_same_request_twice_is_one_request(dialect: Dialect) -> None:
 def test_silence_after_a_signature_is_told_as_a_doubt(command: Command, tag: Tag, seconds: float) -> None:
     """The first legacy answers no question; whoever waits for the outcome must hear that nothing is known."""
     exposed = transaction(Kind.DEPOSIT, "d2", round=2, amount=100, account=INITIATOR, nonce=2, fee=1)
-    signed = offchain(2) if tag is Tag.UPDATE else exposed
-    channel = proposed(
-        opened(dialect=Dialect.LEGACY_SEED), command, tag, signed, moved(5) if tag is Tag.UPDATE else None
-    )
+    signed, updates = (offchain(2), moved(5)) if tag is Tag.UPDATE else (exposed, None)
+    channel = proposed(opened(dialect=Dialect.LEGACY_SEED), command, tag, signed, updates)
     channel.wait(seconds - 1)
     assert ends(channel) == []
     channel.wait(2)
