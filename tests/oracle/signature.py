@@ -7,6 +7,7 @@ signature was abandoned if the node never had it, or if a fact of the node, betw
 from collections import Counter
 from collections.abc import Iterator
 
+from bridge.channel.request import Tag
 from tests.oracle.evidence import Evidence, Fact, Forward, Pair, Reply
 from tests.oracle.violation import Violation
 
@@ -16,8 +17,15 @@ CLOCKS_SECONDS = 0.01
 """How far the clocks of two processes on one machine may be apart; the node's own notes are compared exactly."""
 PEER_TIMEOUT = 3
 VOIDING = frozenset({"aborted_update", "peer_disconnected", "channel_reestablished"})
-UPDATES = frozenset({"update", "update_ack"})
-CLOSES = frozenset({"shutdown", "shutdown_ack"})
+UPDATES = frozenset({Tag.UPDATE.value, Tag.UPDATE_ACK.value})
+CLOSES = frozenset({Tag.SHUTDOWN.value, Tag.SHUTDOWN_ACK.value})
+FIRST = {
+    Tag.UPDATE_ACK.value: Tag.UPDATE.value,
+    Tag.DEPOSIT_ACK.value: Tag.DEPOSIT.value,
+    Tag.WITHDRAW_ACK.value: Tag.WITHDRAW.value,
+    Tag.SHUTDOWN_ACK.value: Tag.SHUTDOWN.value,
+}
+"""Of an acknowledgement: the tag of the signature before it."""
 CLOSE = "close"
 Place = int | str
 """A round, or `close`: all closes of a channel are alternatives, as the transactions of a round are."""
@@ -169,10 +177,10 @@ def acknowledgements_come_before_the_peer_gives_up(evidence: Evidence) -> Iterat
     for pair in evidence.pairs:
         begun: dict[tuple[str, str], float] = {}
         for reply in pair.replies:  # of several attempts with the same bytes the latest counts
-            if not reply.tag.endswith("_ack"):
+            if reply.tag not in FIRST:
                 begun[reply.tag, reply.tx_hash] = reply.at
                 continue
-            since = begun.get((reply.tag.removesuffix("_ack"), reply.tx_hash), reply.at)
+            since = begun.get((FIRST[reply.tag], reply.tx_hash), reply.at)
             if reply.at - since > pair.accept_seconds:
                 text = f"{reply.tag} of round {reply.round} came {reply.at - since:.1f} s after the peer's"
                 yield Violation("acknowledgements come before the peer gives up", pair.channel(reply.role), text)

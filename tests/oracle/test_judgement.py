@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.channel.request import Tag
 from tests.oracle.evidence import Arrived, Evidence, Fact, Forward, Reply, Request, Said, Sent, digest, history
 from tests.oracle.given import (
     BEGINNING,
@@ -67,7 +68,7 @@ def signed(forwards: tuple[Forward, ...], replies: tuple[Reply, ...], *facts: Fa
 
 def shutdown(outcome: str, **changes: object) -> Planting:
     """One that ended so, on a channel of which the chain says something else or the same."""
-    closing = Forward("a-i", None, "c", "shutdown", "8", EPOCH + 4.0, signed="tx_c")
+    closing = Forward("a-i", None, "c", Tag.SHUTDOWN.value, "8", EPOCH + 4.0, signed="tx_c")
     return all_of(
         sent(Sent("8", "a-i", "shutdown", "alice")),
         results(result("8", outcome)),
@@ -100,12 +101,12 @@ GOT = (
     Reply("responder", "update_ack", 3, "y", "tx_y", EPOCH + 2.0),
 )
 CLOSES = (
-    Forward("a-i", None, "c1", "shutdown", "8", EPOCH + 4.0, SOME, "tx_c1"),
-    Forward("a-i", None, "c2", "shutdown", "9", EPOCH + 5.0, signed="tx_c2"),
+    Forward("a-i", None, "c1", Tag.SHUTDOWN.value, "8", EPOCH + 4.0, SOME, "tx_c1"),
+    Forward("a-i", None, "c2", Tag.SHUTDOWN.value, "9", EPOCH + 5.0, signed="tx_c2"),
 )
 CLOSED = (
-    Reply("initiator", "shutdown", 0, "c1", "tx_c1", EPOCH + 4.1),
-    Reply("initiator", "shutdown", 0, "c2", "tx_c2", EPOCH + 5.1),
+    Reply("initiator", Tag.SHUTDOWN.value, 0, "c1", "tx_c1", EPOCH + 4.1),
+    Reply("initiator", Tag.SHUTDOWN.value, 0, "c2", "tx_c2", EPOCH + 5.1),
 )
 SIX = Sent("6", "a-i", "transfer", "alice", 16)
 EDITED = replace(EVENTS[1], body=EVENTS[1].body.replace(b"requested", b"answered"))
@@ -227,6 +228,16 @@ PLANTED: dict[str, tuple[Planting, str]] = {
     ),
     "an acknowledgement for a peer that has given up": (
         pairs(accept_seconds=0.5),
+        "acknowledgements come before the peer gives up",
+    ),
+    "a deposit acknowledged to a peer that has given up": (
+        pairs(
+            replies=(
+                *REPLIES,
+                Reply("initiator", Tag.DEPOSIT.value, 5, "d", "tx_d", EPOCH + 4.0),
+                Reply("responder", Tag.DEPOSIT_ACK.value, 5, "d", "tx_d_ack", EPOCH + 125.0),
+            )
+        ),
         "acknowledgements come before the peer gives up",
     ),
     "two states of one round": (
