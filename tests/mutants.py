@@ -291,6 +291,13 @@ MUTANTS = (
         "tests/channel/test_one_truth.py::test_nothing_goes_past_a_doubt_before_the_node_was_asked",
     ),
     Mutant(
+        "learn nothing from what a silent node builds on",
+        "bridge/channel/step.py",
+        "    turn = agreement.infer(turn, requested.transaction)\n",
+        "",
+        "tests/channel/test_one_truth.py::test_a_request_two_rounds_ahead_shows_the_state_whose_report_was_lost",
+    ),
+    Mutant(
         "take a request that comes twice for two",
         "bridge/channel/attempt.py",
         "    if is_own(operation, requested.tag) and _is_with_signer(turn, requested):\n",

@@ -14,7 +14,7 @@ from bridge.channel.loss import lose
 from bridge.channel.proposal import FAMILIES, find_signed, settle
 from bridge.channel.request import AskBalances
 from bridge.channel.signature import close_request, drop_suspended
-from bridge.channel.state import Operation, Purpose, Stage
+from bridge.channel.state import Operation, Purpose, Settling, Stage
 from bridge.channel.terms import Dialect
 from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
@@ -30,6 +30,25 @@ def adopt(turn: Turn, transaction: Transaction, raw: str = "") -> Turn:
     if held is not None and (round_ < turn.state.round or not _is_explained(turn, transaction)):
         return _stop_at_foreign(turn, transaction, raw)
     return _accept(turn, transaction, raw)
+
+
+def infer(turn: Turn, asked: Transaction) -> Turn:
+    """A node that answers no question builds on what it has: asked to sign two rounds ahead, the one between is there.
+
+    It cannot stand there without a signature of ours, so if only one transaction of that round bears one, that is it.
+    """
+    between = turn.state.round + 1
+    if turn.terms.answers_live or asked.round != between + 1:
+        return turn
+    ours = [held for operation in turn.state.operations for held in operation.handed_over]
+    ours += [settling.transaction for settling in _acknowledged(turn)]
+    found = list({held.hash: held for held in ours if held.round == between}.values())
+    return adopt(turn, found[0]) if len(found) == 1 else turn
+
+
+def _acknowledged(turn: Turn) -> tuple[Settling, ...]:
+    settling = turn.state.settling
+    return turn.state.given if settling is None else (*turn.state.given, settling)
 
 
 def roll_back(turn: Turn, agreed: Transaction) -> Turn:
@@ -92,7 +111,9 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         pause_until=0.0,
         split_round=0,
         cosigned_at=turn.now,
-    ).do(KeepState(transaction))
+    )
+    if len(transaction.signatures) > 1:
+        turn = turn.do(KeepState(transaction))  # one that was inferred bears our signature only: nothing to close with
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)
     owner = _find_owner(turn, transaction)
     is_vouched = any(exposure.hash == transaction.hash for exposure in turn.state.vouched)

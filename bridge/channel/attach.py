@@ -105,7 +105,8 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
             turn = from_journal(turn, asked.query)
     began = turn.now if turn.state.down_since is None else turn.state.tried_from
     turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was, down), down), was, down)
-    turn = turn.set(tried_from=began + max(0.0, turn.state.quiet_until - turn.now))
+    quiet = turn.state.quiet_until - turn.now
+    turn = turn.set(tried_from=began + (quiet if quiet > CLOSED_SECONDS else 0.0))
     if was is not Attachment.CONNECTED:
         quiet = max(0.0, turn.state.quiet_until - turn.now)
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)

@@ -88,7 +88,9 @@ def request_signature(turn: Turn, requested: SignRequested) -> Turn:
     )
     if mismatch is not None:
         return _refuse_mismatch(turn, requested.tag, requested.raw, mismatch)
-    turn = turn.set_operation(stage=Stage.AWAITING_SIGN, since=turn.now, transaction=requested.transaction)
+    turn = turn.set_operation(
+        stage=Stage.AWAITING_SIGN, since=turn.now, base_round=turn.state.round, transaction=requested.transaction
+    )
     return open_request(turn, requested, "command")
 
 

@@ -180,6 +180,7 @@ def _sign_requested(turn: Turn, requested: SignRequested) -> Turn:
     turn = turn.set(channel_id=turn.state.channel_id or requested.channel_id, heard_at=turn.now)
     if requested.tag.is_opening:
         return proposal.request_opening(turn, requested)
+    turn = agreement.infer(turn, requested.transaction)
     if requested.tag.is_acknowledgement:
         return _look_if_behind(proposal.request_acknowledgement(turn, requested), requested)
     return attempt.request_signature(turn, requested)

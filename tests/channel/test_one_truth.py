@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.channel.command import Command
-from bridge.channel.effect import Abandon, Conclude, Publish, RecordForward
+from bridge.channel.effect import Abandon, Conclude, KeepState, Publish, RecordForward
 from bridge.channel.identifier import fingerprint
 from bridge.channel.input import (
     ChainReported,
@@ -379,6 +379,25 @@ def test_silence_after_a_signature_is_told_as_a_doubt(command: Command, tag: Tag
     assert ends(channel) == []
     channel.wait(2)
     assert ends(channel) == [(command.command_id, "in_doubt")]
+
+
+def test_a_request_two_rounds_ahead_shows_the_state_whose_report_was_lost() -> None:
+    """The first legacy answers no question; but its node builds on what it has, and that bears our signature."""
+    channel = proposed(opened(dialect=Dialect.LEGACY_SEED), transfer(), Tag.UPDATE, offchain(2), moved(5)).wait(151)
+    channel.requested(Tag.UPDATE_ACK, offchain(3, signatures=1), moved(7, back=True))
+    assert ends(channel) == [("t-1", "in_doubt"), ("t-1", "succeeded")]
+    assert (channel.state.round, channel.state.initiator_balance) == (2, 995)
+    assert not [effect for effect in channel.last if isinstance(effect, KeepState)], "it bears one signature only"
+    assert channel.questions()
+
+
+def test_a_request_two_rounds_ahead_shows_nothing_where_two_states_may_be_meant() -> None:
+    """Two payments of one round bear our signature: which one the node has is for people to find."""
+    channel = proposed(opened(dialect=Dialect.LEGACY_SEED), transfer(), Tag.UPDATE, offchain(2), moved(5)).wait(151)
+    channel.give(CommandDue(checkpoint())).requested(Tag.UPDATE, offchain(2, "b"), moved(0)).sign().wait(151)
+    channel.requested(Tag.UPDATE_ACK, offchain(3, signatures=1), moved(7, back=True))
+    assert [outcome for _, outcome in ends(channel)] == ["in_doubt", "in_doubt"]
+    assert channel.state.round == 1
 
 
 @pytest.mark.parametrize("word", ["conflict", "aborted_update"])

@@ -207,6 +207,12 @@ class Home:
         heard = self.house.heard
         return all(seq <= heard.get(name, 0) for name, seq in self.execute("SELECT name, seq FROM channel"))
 
+    async def heard(self) -> None:
+        """After the last bridge's end: what the broker was given of each channel has come back from it."""
+        async with asyncio.timeout(SECONDS):
+            while any(seq > self.house.heard.get(name, 0) for name, seq in read_seqs(self.data).items()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     def execute(self, sql: str) -> list[Any]:
         """A statement by somebody else on the journal."""
         with closing(sqlite3.connect(self.data / FILE, timeout=30)) as connection, connection:

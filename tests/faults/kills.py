@@ -97,6 +97,7 @@ async def strike(url: str, directory: Path, load: Load) -> Toll:
                 await made.house.outcome(command_id, SETTLE_SECONDS)
         await made.quiet()
         await made.bridges[-1].kill()
+        await made.heard()
         evidence = gather(made)
         violations = [str(violation) for violation in judge(evidence)]
         violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]

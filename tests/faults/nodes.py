@@ -27,7 +27,8 @@ from tests.oracle.judgement import doubtful, judge, tally
 from tests.system.house import Pair
 
 RECOVERY_SECONDS = 15.0
-RECOVERY_CALL_SECONDS = 240.0
+RECOVERY_CALL_SECONDS = 300.0
+"""A minute of quiet time, 150 s of tries, and the pause before the one that ends them."""
 PROOF_SECONDS = 75.0
 """Under load a proof is asked for once a minute."""
 SILENCE_SECONDS = 20.0
@@ -150,6 +151,7 @@ async def endure(url: str, directory: Path, troubles: tuple[Strike, ...]) -> tup
         if not violations:
             violations += await _kill(wires)
         await bridge.kill()
+        await wires.made.heard()
         wires.check()
         violations += _judge(wires, losers={"json-rpc"})
         counts = tally(gather(wires.made))

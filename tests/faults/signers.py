@@ -105,6 +105,7 @@ async def endure(url: str, directory: Path) -> tuple[Case, Counter[str], float]:
                 await case.suffer(mood)
             await made.quiet()
             await bridge.kill()
+            await made.heard()
         case.violations += [f"no request met {mood}" for mood, met in signer.moods.items() if not met]
         slowest = case.check_acknowledgements()
         evidence = gather(made)

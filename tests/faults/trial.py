@@ -248,6 +248,7 @@ async def lane(
             while not wires.made.has_told_all:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await made.bridge.kill()
+        await wires.made.heard()
         wires.check()
         made.judge()
         return made

@@ -146,6 +146,7 @@ class Sweep:
             await self.hear(command_id, TOLD_SECONDS)
         await asyncio.sleep(IDLE_SECONDS)
         await last.kill()
+        await self.made.heard()
         evidence = gather(self.made, losers={"legacy"})
         violations = [str(violation) for violation in judge(evidence)]
         if self.dialect == "json-rpc":

@@ -74,7 +74,8 @@ def _was_abandoned(evidence: Evidence, before: Forward, after: Forward) -> bool:
     pair, role = evidence.sides[before.channel]
     came = [reply for reply in pair.replies if (reply.role, reply.tx_hash) == (role, before.tx_hash)]
     arrived = [reply for reply in came if before.at - CLOCKS_SECONDS <= reply.at <= after.at]
-    return not arrived or _is_void(pair, arrived[0], after.at)
+    is_checkpoint = any(sent.command_id == after.command_id and sent.kind == "checkpoint" for sent in evidence.sent)
+    return not arrived or _is_void(pair, arrived[0], after.at, settles=is_checkpoint)
 
 
 # --- one transaction a round, by the node -------------------------------------------------------------------
@@ -88,16 +89,23 @@ def the_node_got_one_transaction_a_round(evidence: Evidence) -> Iterator[Violati
             place: Place = CLOSE if reply.tag in CLOSES else reply.round
             before = held.get((reply.role, place))
             held[reply.role, place] = reply
-            if before is not None and before.tx_hash != reply.tx_hash and not _is_void(pair, before, reply.at):
+            if before is None or before.tx_hash == reply.tx_hash:
+                continue
+            # What was asked for is not known here: an update behind what goes to the chain may be a checkpoint.
+            settles = before.tag not in UPDATES and reply.tag in UPDATES
+            if not _is_void(pair, before, reply.at, settles=settles):
                 text = f"{place}: {before.tag} {before.tx_hash[:8]} and then {reply.tag} {reply.tx_hash[:8]}"
                 yield Violation("the node got one transaction a round", pair.channel(reply.role), text)
 
 
-def _is_void(pair: Pair, reply: Reply, end: float) -> bool:
-    """Whether the node has shown between that reply and the end that it counts for nothing."""
+def _is_void(pair: Pair, reply: Reply, end: float, *, settles: bool) -> bool:
+    """Whether the node has shown between that reply and the end that it counts for nothing.
+
+    `settles`: what follows is an operator's checkpoint, which settles a timeout (rule 10).
+    """
     begin = _asked_at(pair, reply) if reply.is_stray else reply.at
     facts = (fact for fact in pair.facts if fact.role == reply.role and begin <= fact.at <= end)
-    return any(_voids(fact, reply) for fact in facts) or _was_superseded(pair, reply, end)
+    return any(_voids(fact, reply, settles=settles) for fact in facts) or _was_superseded(pair, reply, end)
 
 
 def _asked_at(pair: Pair, reply: Reply) -> float:
@@ -110,7 +118,7 @@ def _asked_at(pair: Pair, reply: Reply) -> float:
     return max(asked, default=reply.at)
 
 
-def _voids(fact: Fact, reply: Reply) -> bool:
+def _voids(fact: Fact, reply: Reply, *, settles: bool) -> bool:
     """A conflict of a higher round, or for want of time, proves nothing: the peer may hold the state (rules 5 and 9).
 
     A side that stands below the round and shows nothing of ours as half-signed has let go of it (docs/adr/0026). Only
@@ -120,7 +128,7 @@ def _voids(fact: Fact, reply: Reply) -> bool:
         return False
     match fact.what:
         case "conflict":
-            return fact.code != PEER_TIMEOUT
+            return settles or fact.code != PEER_TIMEOUT
         case "state":
             return reply.tag in UPDATES and fact.half_hash != reply.tx_hash
         case _:

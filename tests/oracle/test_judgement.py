@@ -100,6 +100,15 @@ GOT = (
     Reply("responder", "update", 3, "x", "tx_x", EPOCH + 1.1),
     Reply("responder", "update_ack", 3, "y", "tx_y", EPOCH + 2.0),
 )
+DEPOSIT_FIRST = (
+    Forward("a-r", 3, "x", Tag.DEPOSIT.value, "2", EPOCH + 1.0, SOME, "tx_x"),
+    Forward("a-r", 3, "y", "update", "9", EPOCH + 1.9, signed="tx_y"),
+)
+DEPOSIT_GOT = (
+    Reply("responder", Tag.DEPOSIT.value, 3, "x", "tx_x", EPOCH + 1.1),
+    Reply("responder", "update", 3, "y", "tx_y", EPOCH + 2.0),
+)
+TIMED_OUT = Fact("responder", "conflict", 2, EPOCH + 1.5, 3, 2)
 CLOSES = (
     Forward("a-i", None, "c1", Tag.SHUTDOWN.value, "8", EPOCH + 4.0, SOME, "tx_c1"),
     Forward("a-i", None, "c2", Tag.SHUTDOWN.value, "9", EPOCH + 5.0, signed="tx_c2"),
@@ -179,6 +188,14 @@ PLANTED: dict[str, tuple[Planting, str]] = {
         "repeated results are identical",
     ),
     "two transactions for a round, whatever the ledger says": (signed(TWO, GOT), "one transaction a round"),
+    "a payment past a deposit that timed out": (
+        all_of(
+            signed(DEPOSIT_FIRST, DEPOSIT_GOT, TIMED_OUT),
+            sent(Sent("9", "a-r", "transfer", "alice", 19)),
+            results(result("9", "failed", "a-r")),
+        ),
+        "one transaction a round",
+    ),
     "a timeout taken for evidence": (
         signed(TWO, GOT, Fact("responder", "conflict", 2, EPOCH + 1.5, 3, 2)),
         "one transaction a round",
@@ -414,6 +431,11 @@ ABANDONED: dict[str, Planting] = {
     "a reestablish": signed(TWO, GOT, Fact("responder", "channel_reestablished", 2, EPOCH + 1.5)),
     "a state that holds nothing of it": signed(TWO, GOT, Fact("responder", "state", 2, EPOCH + 1.5)),
     "it never came": signed(TWO, GOT[1:]),
+    "a timeout that an operator's checkpoint settles": all_of(
+        signed(DEPOSIT_FIRST, DEPOSIT_GOT, TIMED_OUT),
+        sent(Sent("9", "a-r", "checkpoint", "alice")),
+        results(result("9", "succeeded", "a-r")),
+    ),
     "the same of a close": signed(CLOSES, CLOSED, Fact("initiator", "conflict", 4, EPOCH + 4.5, 2, 4)),
     "another one of its round was co-signed": all_of(
         signed(TWO, GOT),
