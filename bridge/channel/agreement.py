@@ -36,14 +36,16 @@ def infer(turn: Turn, asked: Transaction) -> Turn:
     """A node that answers no question builds on what it has: asked to sign two rounds ahead, the one between is there.
 
     It cannot stand there without a signature of ours, so if only one transaction of that round bears one, that is it.
+    What was told as failed bears one too.
     """
     between = turn.state.round + 1
     if turn.terms.answers_live or asked.round != between + 1:
         return turn
     ours = [held for operation in turn.state.operations for held in operation.handed_over]
     ours += [settling.transaction for settling in _acknowledged(turn)]
-    found = list({held.hash: held for held in ours if held.round == between}.values())
-    return adopt(turn, found[0]) if len(found) == 1 else turn
+    found = {held.hash: held for held in ours if held.round == between}
+    told = {exposure.hash for exposure in (*turn.state.exposures, *turn.state.vouched) if exposure.round == between}
+    return adopt(turn, next(iter(found.values()))) if len(found) == 1 and told <= found.keys() else turn
 
 
 def _acknowledged(turn: Turn) -> tuple[Settling, ...]:

@@ -391,6 +391,16 @@ def test_a_request_two_rounds_ahead_shows_the_state_whose_report_was_lost() -> N
     assert channel.questions()
 
 
+def test_a_request_two_rounds_ahead_may_mean_what_was_told_as_failed() -> None:
+    """A refused payment bears our signature as well, and the peer may have used it."""
+    channel = proposed(opened(dialect=Dialect.LEGACY_SEED), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    channel.give(conflict(147)).wait(10)
+    proposed(channel, transfer(6, "t-2"), Tag.UPDATE, offchain(2, "b"), moved(6)).wait(151)
+    channel.requested(Tag.UPDATE_ACK, offchain(3, signatures=1), moved(7, back=True))
+    assert ends(channel) == [("t-1", "failed"), ("t-2", "in_doubt")]
+    assert channel.state.round == 1
+
+
 def test_a_request_two_rounds_ahead_shows_nothing_where_two_states_may_be_meant() -> None:
     """Two payments of one round bear our signature: which one the node has is for people to find."""
     channel = proposed(opened(dialect=Dialect.LEGACY_SEED), transfer(), Tag.UPDATE, offchain(2), moved(5)).wait(151)
