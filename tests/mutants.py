@@ -230,8 +230,8 @@ MUTANTS = (
     Mutant(
         "take an old conflict for evidence about a new signature",
         "bridge/channel/settlement.py",
-        "    return newer[: max(0, len(newer) - turn.state.conflicts)]\n",
-        "    return newer\n",
+        "    newer = [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]\n",
+        "    newer = list(history.conflicts)\n",
         "tests/channel/test_recovery.py::test_conflicts_that_were_told_are_not_evidence_for_a_later_signature",
     ),
     Mutant(
