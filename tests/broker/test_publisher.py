@@ -14,6 +14,8 @@ from bridge.errors import BrokerRefused, BrokerUnavailable, Nacked, Unroutable
 from bridge.wire.envelope import Envelope
 from tests.broker.conftest import QUORUM, MakeEnvelope, until
 from tests.broker.test_consumer import take
+from tests.faults.broker.link import Unconfirmed
+from tests.faults.proxy import broker_link, proxied
 
 
 async def test_envelope_arrives_as_it_was_sent(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:
@@ -101,7 +103,7 @@ async def test_many_publishes_share_a_window(connection: Connection, prefix: str
     """A cumulative confirm walks through all that is outstanding; a window delays, and loses and deadlocks nothing."""
     publisher = Watched(connection, window=10)
     await asyncio.gather(*(publisher.publish(envelope(body=b"%d" % number)) for number in range(60)))
-    assert publisher.most == 10
+    assert 1 < publisher.most <= 10, "how many of them meet is the machine's matter, the bound is ours"
     consumer = Consumer(connection, f"{prefix}.things", prefetch=60)
     bodies = {delivery.received.body for delivery in await take(consumer, 60)}
     assert bodies == {b"%d" % number for number in range(60)}
@@ -155,27 +157,28 @@ async def test_publish_that_timed_out_may_land_and_its_repeat_is_the_same(
 ) -> None:
     """A timeout means unknown: whoever repeats gives the same id and bytes, or readers take it for another message.
 
-    publish ---> [broker out of memory]   X no confirm    publish again ---> both are there
+    publish ---> [broker]   X no confirm    publish again ---> both are there
     """
-    async with Connection(private_broker.url(), "test") as opened:
-        await declare(opened, bus)
-        publisher = Publisher(opened)
-        opened.call_seconds = 1
-        await private_broker.control("set_vm_memory_high_watermark", "0.00001")
-        try:
+    watch = Unconfirmed()
+    async with proxied(private_broker.port, broker_link, watch.see) as link:
+        url = private_broker.url().replace(f":{private_broker.port}/", f":{link.port}/")
+        async with Connection(url, "test") as opened:
+            await declare(opened, bus)
+            publisher = Publisher(opened)
+            opened.call_seconds = 3
+            watch.withhold()
             with pytest.raises(BrokerUnavailable, match="no answer within") as caught:
                 await publisher.publish(envelope())
-        finally:
-            await private_broker.control("set_vm_memory_high_watermark", "0.4")
-        assert not isinstance(caught.value, Nacked | Unroutable | BrokerRefused), "the outcome is unknown"
-        opened.call_seconds = 20
-        await publisher.publish(envelope())
-        consumer = Consumer(opened, f"{prefix}.things")
-        first, second = (delivery.received for delivery in await take(consumer, 2))
-        assert (first.headers, first.body) == (second.headers, second.body)
-        assert first.headers["ce-id"]
-        assert first.message_id != second.message_id
-        await consumer.close()
+            watch.relent()
+            assert not isinstance(caught.value, Nacked | Unroutable | BrokerRefused), "the outcome is unknown"
+            opened.call_seconds = 20
+            await publisher.publish(envelope())
+            consumer = Consumer(opened, f"{prefix}.things")
+            first, second = (delivery.received for delivery in await take(consumer, 2))
+            assert (first.headers, first.body) == (second.headers, second.body)
+            assert first.headers["ce-id"]
+            assert first.message_id != second.message_id
+            await consumer.close()
 
 
 async def test_blocked_broker_is_noticed_and_nothing_is_sent(
