@@ -230,8 +230,8 @@ MUTANTS = (
     Mutant(
         "take an old conflict for evidence about a new signature",
         "bridge/channel/settlement.py",
-        "    newer = [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]\n",
-        "    newer = list(history.conflicts)\n",
+        "    return [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]\n",
+        "    return list(history.conflicts)\n",
         "tests/channel/test_recovery.py::test_conflicts_that_were_told_are_not_evidence_for_a_later_signature",
     ),
     Mutant(
@@ -250,9 +250,9 @@ MUTANTS = (
     ),
     Mutant(
         "wait for ever for a proposal that was signed twice",
-        "bridge/channel/proposal.py",
-        "    candidates = (*(() if state.settling is None else (state.settling,)), *state.given)\n",
-        "    candidates = (*state.given, *(() if state.settling is None else (state.settling,)))\n",
+        "bridge/channel/state.py",
+        "        return self.given if self.settling is None else (self.settling, *self.given)\n",
+        "        return self.given if self.settling is None else (*self.given, self.settling)\n",
         "tests/channel/test_recovery.py::test_a_proposal_signed_again_after_a_gap_holds_nothing_up_once_it_is_co_signed",
     ),
     Mutant(

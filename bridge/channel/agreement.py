@@ -14,22 +14,26 @@ from bridge.channel.loss import lose
 from bridge.channel.proposal import FAMILIES, find_signed, settle
 from bridge.channel.request import AskBalances
 from bridge.channel.signature import close_request, drop_suspended
-from bridge.channel.state import Operation, Purpose, Settling, Stage
+from bridge.channel.state import Operation, Purpose, Stage
 from bridge.channel.terms import Dialect
 from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 
-def adopt(turn: Turn, transaction: Transaction, raw: str = "") -> Turn:
-    """A co-signed state, reported or asked for. Ours, the peer's that we signed, or nobody's we know of."""
+def adopt(turn: Turn, transaction: Transaction, raw: str = "", *, is_at_hand: bool = True) -> Turn:
+    """A co-signed state, reported or asked for. Ours, the peer's that we signed, or nobody's we know of.
+
+    `is_at_hand`: with the signatures of both. What is only concluded from something else can close nothing on chain.
+    """
     held = turn.state.cosigned
     round_ = transaction.round or 0
     if held is not None and held.hash == transaction.hash:
         return turn
     if held is not None and (round_ < turn.state.round or not _is_explained(turn, transaction)):
         return _stop_at_foreign(turn, transaction, raw)
-    return _accept(turn, transaction, raw)
+    turn = _accept(turn, transaction, raw)
+    return turn.do(KeepState(transaction)) if is_at_hand else turn
 
 
 def infer(turn: Turn, asked: Transaction) -> Turn:
@@ -41,16 +45,13 @@ def infer(turn: Turn, asked: Transaction) -> Turn:
     between = turn.state.round + 1
     if turn.terms.answers_live or asked.round != between + 1:
         return turn
-    ours = [held for operation in turn.state.operations for held in operation.handed_over]
-    ours += [settling.transaction for settling in _acknowledged(turn)]
+    ours = [held for _, held in turn.state.handed_over]
+    ours += [settling.transaction for settling in turn.state.acknowledged]
     found = {held.hash: held for held in ours if held.round == between}
     told = {exposure.hash for exposure in (*turn.state.exposures, *turn.state.vouched) if exposure.round == between}
-    return adopt(turn, next(iter(found.values()))) if len(found) == 1 and told <= found.keys() else turn
-
-
-def _acknowledged(turn: Turn) -> tuple[Settling, ...]:
-    settling = turn.state.settling
-    return turn.state.given if settling is None else (*turn.state.given, settling)
+    if len(found) != 1 or not told <= found.keys():
+        return turn
+    return adopt(turn, next(iter(found.values())), is_at_hand=False)
 
 
 def roll_back(turn: Turn, agreed: Transaction) -> Turn:
@@ -84,7 +85,7 @@ def roll_back(turn: Turn, agreed: Transaction) -> Turn:
 
 def _is_explained(turn: Turn, transaction: Transaction) -> bool:
     """Our FSM cannot sign without us: a new state is one whose signature we forwarded, or one we abandoned."""
-    ours = {held.hash for operation in turn.state.operations for held in operation.handed_over}
+    ours = {held.hash for _, held in turn.state.handed_over}
     told = {exposure.hash for exposure in (*turn.state.exposures, *turn.state.vouched)}
     return transaction.hash in ours | told or find_signed(turn.state, transaction.hash) is not None
 
@@ -94,8 +95,7 @@ def _find_owner(turn: Turn, transaction: Transaction) -> Operation | None:
 
     The first that handed it over. The amount moved once, so what another command or proposal wanted has not happened.
     """
-    in_order = (*turn.state.parked, *(() if turn.operation is None else (turn.operation,)))
-    return next((o for o in in_order if any(held.hash == transaction.hash for held in o.handed_over)), None)
+    return next((operation for operation, held in turn.state.handed_over if held.hash == transaction.hash), None)
 
 
 def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
@@ -114,8 +114,6 @@ def _accept(turn: Turn, transaction: Transaction, raw: str) -> Turn:
         split_round=0,
         cosigned_at=turn.now,
     )
-    if len(transaction.signatures) > 1:
-        turn = turn.do(KeepState(transaction))  # one that was inferred bears our signature only: nothing to close with
     turn = turn.publish("info", "state", raw=raw, round=round_, tx_hash=transaction.hash, signed_tx=transaction.text)
     owner = _find_owner(turn, transaction)
     is_vouched = any(exposure.hash == transaction.hash for exposure in turn.state.vouched)

@@ -57,7 +57,7 @@ def fsm_up(turn: Turn, info: InfoReported) -> Turn:
         return _attached(turn.set(attachment=Attachment.READY, phase=Phase.OPENING))
     rotated = info.fsm_id is not None and fingerprint(info.fsm_id) != turn.state.presented
     if rotated or info.channel_id is None:
-        return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True, conflicts=0, conflict_mark="")
+        return turn.set(attachment=Attachment.REESTABLISHING, reestablished=True, conflict_mark="")
     return ask_state(turn.set(attachment=Attachment.ASKING), Purpose.TAKE_OVER)
 
 
@@ -105,10 +105,9 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
             turn = from_journal(turn, asked.query)
     began = turn.now if turn.state.down_since is None else turn.state.tried_from
     turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was, down), down), was, down)
-    quiet = turn.state.quiet_until - turn.now
+    quiet = max(0.0, turn.state.quiet_until - turn.now)
     turn = turn.set(tried_from=began + (quiet if quiet > CLOSED_SECONDS else 0.0))
     if was is not Attachment.CONNECTED:
-        quiet = max(0.0, turn.state.quiet_until - turn.now)
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)
     if turn.state.is_over:
         return turn.do(Rest())

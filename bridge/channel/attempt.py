@@ -341,8 +341,8 @@ def probe(turn: Turn, tag: Tag) -> Turn:
 def probed(turn: Turn, operation: Operation, *, was_pending: bool) -> Turn:
     """The probe's answer for our own operation."""
     earlier = turn.state.suspended
-    is_own = earlier is not None and earlier.cause == "command"
-    if operation.stage in NO_SIGNATURE and is_own and earlier is not None and turn.now >= earlier.deadline:
+    has_lapsed = earlier is not None and earlier.cause == "command" and turn.now >= earlier.deadline
+    if operation.stage in NO_SIGNATURE and has_lapsed:
         return fail(turn, Code.SIGN_TIMEOUT, "no signer answered before the deadline")
     if operation.stage in NO_SIGNATURE and operation.attempt >= MOST_TRIGGERS:
         turn = close_request(turn, "withdrawn", reason="the attempt was voided")

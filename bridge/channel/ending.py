@@ -27,8 +27,7 @@ def pending_close(state: State) -> Transaction | None:
     for operation in state.operations:
         if _is_signed_close(operation) and operation.transaction is not None:
             return operation.transaction
-    acknowledged = (*state.given, *(() if state.settling is None else (state.settling,)))
-    return next((s.transaction for s in acknowledged if s.tag is Tag.SHUTDOWN_ACK), None)
+    return next((s.transaction for s in state.acknowledged if s.tag is Tag.SHUTDOWN_ACK), None)
 
 
 def _is_signed_close(operation: Operation) -> bool:
@@ -66,12 +65,8 @@ def close(turn: Turn) -> Turn:
 
 def _settle_mutual(turn: Turn, final: Transaction) -> Turn:
     """What both agreed on was paid out: of all that was signed before only this close has happened."""
-    acknowledged = (*turn.state.given, *(() if turn.state.settling is None else (turn.state.settling,)))
-    for settling in acknowledged:
-        if settling.tag is Tag.SHUTDOWN_ACK and settling.transaction.hash == final.hash:
-            turn = proposal.settle(turn, settling.transaction)
-            break
-    return _end_all(turn, final)
+    signed = proposal.find_signed(turn.state, final.hash)
+    return _end_all(turn if signed is None else proposal.settle(turn, signed.transaction), final)
 
 
 def _settle_solo(turn: Turn, final: Transaction) -> Turn:
@@ -83,14 +78,9 @@ def _settle_solo(turn: Turn, final: Transaction) -> Turn:
         return turn
     if paid == held:
         return _end_all(turn, final)
-    used = next((one for one in _candidates(turn) if _after(turn, *one) == paid), None)
-    return turn if used is None else _end_all(adopt(turn, used[1]), final)
-
-
-def _candidates(turn: Turn) -> list[tuple[Operation, Transaction]]:
-    """What was signed and may have been the state that was used, the earliest first."""
-    in_order = (*turn.state.parked, *(() if turn.operation is None else (turn.operation,)))
-    return [(operation, held) for operation in in_order for held in operation.handed_over if held.round is not None]
+    states = (one for one in state.handed_over if one[1].round is not None)
+    used = next((held for operation, held in states if _after(turn, operation, held) == paid), None)
+    return turn if used is None else _end_all(adopt(turn, used, is_at_hand=False), final)
 
 
 def _after(turn: Turn, operation: Operation, held: Transaction) -> tuple[int, int] | None:

@@ -213,8 +213,7 @@ def find_signed(state: State, hash_: TransactionHash) -> Settling | None:
 
     One that was void and then signed anew, over the next socket, is the one the node works on.
     """
-    candidates = (*(() if state.settling is None else (state.settling,)), *state.given)
-    return next((settling for settling in candidates if settling.transaction.hash == hash_), None)
+    return next((settling for settling in state.acknowledged if settling.transaction.hash == hash_), None)
 
 
 def _is_past(settling: Settling, transaction: Transaction) -> bool:

@@ -89,7 +89,7 @@ def _ask_what_was_missed(turn: Turn) -> Turn:
 
 
 def count_again(turn: Turn) -> Turn:
-    """After a conflict that was reported: the node keeps its last reports only, and no count of ours outlives them.
+    """After a conflict that was reported: what is newer in the node's memory from then on we have missed.
 
     The answer comes on the same socket, so it knows of each conflict that was reported before it.
     """
@@ -105,14 +105,13 @@ def history_counted(turn: Turn, history: History) -> Turn:
     """
     missed = [code for code, round_, _ in _missed(turn, history) if round_ in (None, turn.state.round)]
     newest = max((time for _, _, time in history.conflicts), default=turn.state.conflict_mark)
-    turn = turn.set(conflict_mark=newest, conflicts=0)
+    turn = turn.set(conflict_mark=newest)
     return forget(turn, f"the node remembers a conflict {missed[0]} of round {turn.state.round}") if missed else turn
 
 
 def _missed(turn: Turn, history: History) -> list[tuple[int, int | None, str]]:
-    """Entries since the memory was last read, without those that were reported to us: these are the older ones."""
-    newer = [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]
-    return newer[: max(0, len(newer) - turn.state.conflicts)]
+    """Entries since the memory was last read, which is after each conflict that was reported to us."""
+    return [entry for entry in history.conflicts if entry[2] > turn.state.conflict_mark]
 
 
 def _is_cut(turn: Turn, history: History) -> bool:
@@ -132,7 +131,7 @@ def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Tur
         return _settle_unsigned(turn, operation)
     half, signed = found.half_signed, operation.transaction
     is_held = half is not None and signed is not None and half.hash == signed.hash
-    if operation.stage is Stage.IN_DOUBT and is_held is not operation.is_half_signed:
+    if operation.stage is Stage.IN_DOUBT:
         turn = turn.set_operation(is_half_signed=is_held)
     if is_held:
         return turn if purpose is Purpose.RECHECK else turn.set_operation(recheck_at=turn.now + RECHECK_SECONDS)

@@ -90,7 +90,7 @@ class Purpose(StrEnum):
     BALANCES = "balances"
     HISTORY = "history"
     COUNT = "count"
-    """How many conflicts of this round the node remembers: later ones are then told from these."""
+    """Which conflicts the node remembers: later ones are then told from these."""
     PROBE_ACK = "probe_ack"
     """A proposal of the peer that was asked for before the gap is refused rather than left to block the channel."""
     LOOK = "look"
@@ -282,8 +282,6 @@ class State:
     """What an operator said has succeeded, until a state of its round is co-signed: the node may yet show it."""
     split_round: int = 0
     """Of a co-signed state the peer holds and we lack (rule 9); 0: both stand together as far as we know."""
-    conflicts: int = 0
-    """Conflicts this FSM has reported to us since its memory was last read: what is newer in it we missed."""
     conflict_mark: str = ""
     """The node's time of the newest conflict when its memory was last read."""
     pace: float = 0.0
@@ -353,6 +351,17 @@ class State:
     def operations(self) -> tuple[Operation, ...]:
         """The one that runs or waits, and those it went past."""
         return self.parked if self.operation is None else (self.operation, *self.parked)
+
+    @property
+    def handed_over(self) -> tuple[tuple[Operation, Transaction], ...]:
+        """Each transaction of a command that bears our signature outside this process, the earliest command first."""
+        in_order = self.parked if self.operation is None else (*self.parked, self.operation)
+        return tuple((operation, held) for operation in in_order for held in operation.handed_over)
+
+    @property
+    def acknowledged(self) -> tuple[Settling, ...]:
+        """Each unsettled signature given to the peer: the one the node works on, then those it called void."""
+        return self.given if self.settling is None else (self.settling, *self.given)
 
     @property
     def is_resumable(self) -> bool:

@@ -217,7 +217,6 @@ def _conflicted(turn: Turn, conflicted: Conflicted) -> Turn:
         message=conflicted.message,
     )
     turn = close_request(turn, "withdrawn", reason="the node reported a conflict")
-    turn = turn.set(conflicts=turn.state.conflicts + 1)
     operation = turn.operation
     had_signed = turn.state.settling is not None or (operation is not None and operation.stage is Stage.SIGNED_SENT)
     turn = proposal.forget(turn, f"conflict {conflicted.code} at round {conflicted.round}")

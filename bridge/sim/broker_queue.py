@@ -175,7 +175,7 @@ class MemoryQueue:
     def _next(self) -> Subscription | None:
         """In turn, those that have room; with a single active consumer the first of them, or none while it is full."""
         if self._is_single:
-            return next((first for first in itertools.islice(self._subscriptions, 1) if first.has_room), None)
+            return self._subscriptions[0] if self._subscriptions and self._subscriptions[0].has_room else None
         for _ in range(len(self._subscriptions)):
             subscription = self._subscriptions[0]
             self._subscriptions.rotate(-1)

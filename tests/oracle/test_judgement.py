@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -66,13 +67,13 @@ def signed(forwards: tuple[Forward, ...], replies: tuple[Reply, ...], *facts: Fa
     return lambda good: replace(good, pairs=(pair,), forwards=(*FORWARDS, *forwards))
 
 
-def shutdown(outcome: str, **changes: object) -> Planting:
+def shutdown(outcome: str, **changes: Any) -> Planting:
     """One that ended so, on a channel of which the chain says something else or the same."""
     closing = Forward("a-i", None, "c", Tag.SHUTDOWN.value, "8", EPOCH + 4.0, signed="tx_c")
     return all_of(
         sent(Sent("8", "a-i", "shutdown", "alice")),
         results(result("8", outcome)),
-        lambda good: replace(good, pairs=(replace(PAIR, **changes),), forwards=(*FORWARDS, closing)),  # type: ignore[arg-type]
+        lambda good: replace(good, pairs=(replace(PAIR, **changes),), forwards=(*FORWARDS, closing)),
     )
 
 
@@ -87,8 +88,8 @@ def message(outcome: str, *said: Said, may_repeat: bool = False) -> Planting:
 TAKEN, DELIVERED = Said("initiator", "hi", is_delivery=False), Said("initiator", "hi", is_delivery=True)
 
 
-def pairs(**changes: object) -> Planting:
-    return lambda good: replace(good, pairs=(replace(PAIR, **changes),))  # type: ignore[arg-type]
+def pairs(**changes: Any) -> Planting:
+    return lambda good: replace(good, pairs=(replace(PAIR, **changes),))
 
 
 SOME = "the evidence, as the ledger tells it"

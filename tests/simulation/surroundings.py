@@ -3,12 +3,10 @@
 import asyncio
 import gc
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from functools import cache
-from importlib.util import find_spec
 from unittest.mock import patch
 
 from httpx import create_ssl_context
@@ -28,12 +26,7 @@ class _Dates:
 
 @cache
 def freeze() -> None:
-    """Once a program: what it has imported is no garbage, and each world's collection need not look at it again.
-
-    What is not installed stays so: httpx looks through all folders for `sniffio` at each request.
-    """
-    if find_spec("sniffio") is None:
-        sys.modules["sniffio"] = None  # type: ignore[assignment]
+    """Once a program: what it has imported is no garbage, and each world's collection need not look at it again."""
     gc.collect()
     gc.freeze()
 
