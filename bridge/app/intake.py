@@ -215,8 +215,8 @@ class ReplyIntake:
                 if self._desk.relay.has_room or self._is_awaited(delivery.received):
                     await self.handle(delivery)
                 else:
-                    # Beside the others: a signed operation must not wait for the refusal of a stray. How many wait
-                    # like this is bounded by the prefetch.
+                    # Beside the others: a signed operation must not wait for the refusal of a stray. No more wait like
+                    # this than the prefetch of each connection there was while the outbox was full.
                     group.create_task(self._handle_later(delivery))
 
     async def _handle_later(self, delivery: Delivery) -> None:
