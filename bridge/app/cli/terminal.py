@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bridge.app import allocator
 from bridge.app import config as configuration
 from bridge.app.access import Access
 from bridge.broker.connection import Connection
@@ -80,6 +81,7 @@ def load(path: Path | None) -> configuration.Config:
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Runs it, and unpacks the group a task group wraps our errors in."""
+    allocator.hold_mmap_threshold()
     try:
         asyncio.run(work)
     except BaseExceptionGroup as group:
