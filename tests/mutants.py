@@ -681,6 +681,20 @@ MUTANTS = (
         "tests/app/test_tls.py::test_a_key_that_others_can_read_is_refused",
     ),
     Mutant(
+        "let commands that end at once hold up what else waits",
+        "bridge/app/worker.py",
+        "            for _ in range(self._items.qsize()):\n",
+        "            for _ in range(0 if has_taken else self._items.qsize()):\n",
+        "tests/app/test_worker.py::test_commands_that_end_at_once_do_not_hold_up_what_else_waits",
+    ),
+    Mutant(
+        "trust the clock of the process before",
+        "bridge/channel/attach.py",
+        "    turn = _wait_anew(turn.set(asked=(), drops=()))\n",
+        "    turn = turn.set(asked=(), drops=())\n",
+        "tests/channel/test_attach.py::test_the_quiet_time_begins_again_in_another_process",
+    ),
+    Mutant(
         "speak in plain text beyond loopback",
         "bridge/app/address.py",
         "    if is_plain_beyond_loopback(url, schemes) and parts.hostname not in plain_hosts:\n",

@@ -167,6 +167,7 @@ class Worker:
         self._in_hand: Item | None = None
         self._rows: dict[str, InboxRow] = {}
         self._line_grew = True
+        self._is_line_told = False
         self._takes_from_line = True
         self._decided_at = 0.0
         self._moved = asyncio.Event()
@@ -193,7 +194,9 @@ class Worker:
         self._items.put_nowait(LinkFailed(attempts, reason, code))
 
     def line_grew(self) -> None:
-        self._items.put_nowait(LineGrew())
+        if not self._is_line_told:  # one is enough: what the node says must not wait behind one for each command
+            self._is_line_told = True
+            self._items.put_nowait(LineGrew())
 
     def ask(self, row: InboxRow) -> None:
         self._items.put_nowait(Asked(row))
@@ -266,24 +269,34 @@ class Worker:
         self.taken_over.set()
 
     async def _work(self) -> None:
+        """Commands that end at once may fill the line for ever, so each waits for all that came meanwhile."""
         while True:
-            await self._take_line()
+            has_taken = await self._take_command()
+            for _ in range(self._items.qsize()):
+                await self._give(self._items.get_nowait())
+            if has_taken:
+                continue
             item = await self._next()
             if item is None:
                 await self._decide(Ticked())
-                continue
-            self._in_hand = item
-            try:
-                await self._handle(item)
-            finally:
-                self._items.task_done()
-            self._in_hand = None
+            else:
+                await self._give(item)
+
+    async def _give(self, item: Item) -> None:
+        self._in_hand = item
+        try:
+            await self._handle(item)
+        finally:
+            self._items.task_done()
+        self._in_hand = None
 
     async def _next(self) -> Item | None:
         """What comes next; None when time itself has something to say first."""
         wake = next_wake(self.terms, self.state, self._decided_at)
         if wake is None:
             return await self._items.get()
+        if wake <= self._clock():
+            return None
         try:
             async with asyncio.timeout(max(0.0, wake - self._clock())):
                 return await self._items.get()
@@ -304,7 +317,7 @@ class Worker:
                 await self._decide(_read_approval(item))
                 await item.settled()
             case LineGrew():
-                self._line_grew = True
+                self._line_grew, self._is_line_told = True, False
             case Asked(row):
                 self._rows[row.command_id] = row
                 await self._decide(_read_direct(row))
@@ -320,20 +333,22 @@ class Worker:
             case LinkUp() | LinkFailed() | Withheld() | ChainSeen() | CloseSeen():
                 await self._decide(item)
 
-    async def _take_line(self) -> None:
-        """Give the head of the line to `step` whenever nothing of ours is beyond it."""
+    async def _take_command(self) -> bool:
+        """Give the head of the line to `step` if nothing of ours is beyond it. Whether there was one."""
         # What no checkpoint may enter, nothing may: the journal need not be asked.
-        while self._takes_from_line and self._line_grew and may_enter(self.terms, self.state, Checkpoint.kind):
-            row = await self._journal.next_command(self.terms.name)
-            if row is None:
-                self._line_grew = False
-                return
-            if not may_enter(self.terms, self.state, row.kind):
-                return
-            self._rows[row.command_id] = row
-            command = COMMANDS[row.kind].model_validate_json(row.body)
-            assert not isinstance(command, Direct)  # noqa: S101  # those are never put in the line
-            await self._decide(CommandDue(command, row.author, row.body_hash), began=row.command_id)
+        if not (self._takes_from_line and self._line_grew and may_enter(self.terms, self.state, Checkpoint.kind)):
+            return False
+        row = await self._journal.next_command(self.terms.name)
+        if row is None:
+            self._line_grew = False
+            return False
+        if not may_enter(self.terms, self.state, row.kind):
+            return False
+        self._rows[row.command_id] = row
+        command = COMMANDS[row.kind].model_validate_json(row.body)
+        assert not isinstance(command, Direct)  # noqa: S101  # those are never put in the line
+        await self._decide(CommandDue(command, row.author, row.body_hash), began=row.command_id)
+        return True
 
     def _decode(self, text: str | bytes) -> Input:
         decoded = read_input(self._codec, self.terms, text)

@@ -8,7 +8,7 @@ channel.
 
 from dataclasses import replace
 
-from bridge.channel.attempt import NO_SIGNATURE, void
+from bridge.channel.attempt import NO_SIGNATURE, RETURN_SECONDS, void
 from bridge.channel.command import Message
 from bridge.channel.effect import KeepFsmId, Reconnect, Rest
 from bridge.channel.identifier import fingerprint
@@ -125,9 +125,25 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
 def take_over(turn: Turn) -> Turn:
     """S0: this process owns the channel now; the socket there was is another's, or an earlier one's."""
     # Whoever asked before is asked for anew by the worker: those questions are not answered here.
-    turn = link_down(turn.set(asked=(), drops=()), LinkDown(1006, "the process that held the link is gone"))
+    turn = _wait_anew(turn.set(asked=(), drops=()))
+    turn = link_down(turn, LinkDown(1006, "the process that held the link is gone"))
     turn = turn.set(drops=())
     return turn.do(Rest()) if turn.state.is_over else turn
+
+
+def _wait_anew(turn: Turn) -> Turn:
+    """Pauses of an earlier process begin again, none longer than it was: one of our clocks may have stood wrong.
+
+    Within a process clocks do not jump; between two the hour may have been set either way.
+    """
+    state = turn.state
+    if state.attachment is Attachment.DOWN and state.down_since is not None:
+        quiet = min(max(0.0, state.quiet_until - state.down_since), SILENT_SECONDS)
+        turn = turn.set(quiet_until=turn.now + quiet, down_since=min(state.down_since, turn.now))
+    latest = turn.now + RETURN_SECONDS
+    if state.operation is not None:
+        turn = turn.set_operation(not_before=min(state.operation.not_before, latest))
+    return turn.set(pause_until=min(state.pause_until, latest))
 
 
 def _is_stranded(turn: Turn) -> bool:

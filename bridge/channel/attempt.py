@@ -56,7 +56,7 @@ from bridge.errors import Code
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 RETURN_SECONDS = 10.0
 """A peer that let our signature time out may be away, and our update has kept it from coming back (observed). Longer
-than the longest pause between two of its tries.
+than the longest pause between two of its tries, and no pause is longer.
 """
 RECEIPT_SECONDS = 2.0
 """How long an old node may complain about a message before we stop waiting for it."""

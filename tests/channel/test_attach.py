@@ -245,6 +245,24 @@ def test_a_crash_after_a_reestablish_counts_as_a_silent_socket() -> None:
     assert channel.state.quiet_until == channel.now + 65.0
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_the_quiet_time_begins_again_in_another_process(jump: float) -> None:
+    """Its clock may stand elsewhere: to attach at once loses the channel, to wait for the old instant takes an hour."""
+    channel = reestablished(opened())
+    channel.give(LinkDown(1006))
+    channel.now += jump
+    channel.give(TakenOver())
+    assert channel.state.quiet_until == channel.now + 65.0
+
+
+def test_a_pause_ends_though_the_clock_was_set_back() -> None:
+    channel = opened()
+    channel.state = replace(channel.state, pause_until=channel.now + 9.0)
+    channel.now -= 3600.0
+    channel.give(TakenOver())
+    assert channel.state.pause_until <= channel.now + 10.0
+
+
 def test_nobody_else_keeps_quiet() -> None:
     """The responder may come back at once, and so may whoever's FSM lived on."""
     assert drop(opened()).state.quiet_until == 0.0
