@@ -695,6 +695,20 @@ MUTANTS = (
         "tests/channel/test_attach.py::test_the_quiet_time_begins_again_in_another_process",
     ),
     Mutant(
+        "tell a letter as often as it comes",
+        "bridge/channel/letter.py",
+        "    if number in heard:\n",
+        "    if False:\n",
+        "tests/channel/test_letter.py::test_a_letter_is_told_once_however_often_it_comes",
+    ),
+    Mutant(
+        "judge a letter anew that the node may have taken",
+        "bridge/channel/operation.py",
+        "    return turn.set_operation(request_id=None) if is_letter else end_unknown(turn, sentence)\n",
+        "    return turn.set_operation(stage=Stage.JOURNALED) if is_letter else end_unknown(turn, sentence)\n",
+        "tests/channel/test_letter.py::test_a_letter_whose_time_has_passed_is_unknown_and_not_expired",
+    ),
+    Mutant(
         "speak in plain text beyond loopback",
         "bridge/app/address.py",
         "    if is_plain_beyond_loopback(url, schemes) and parts.hostname not in plain_hosts:\n",

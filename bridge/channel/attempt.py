@@ -30,6 +30,7 @@ from bridge.channel.operation import (
     fail,
     longest_wait,
     never_delivered,
+    say_again,
     sent_meta,
     succeed,
 )
@@ -48,7 +49,7 @@ from bridge.channel.signature import (
     refuse_node,
 )
 from bridge.channel.state import OpenRequest, Operation, Purpose, Stage
-from bridge.channel.terms import Terms
+from bridge.channel.terms import Dialect, Terms
 from bridge.channel.transaction import Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code
@@ -221,6 +222,8 @@ def _spread(turn: Turn) -> float:
 
 def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -> Turn:
     """The node would not even begin: an error answer to our trigger."""
+    if isinstance(operation.command, Message) and operation.command.is_letter and operation.attempt > 1:
+        return end_unknown(turn, "the node refuses the message now, and may have taken it before")
     if "conflict" in refused.reasons:
         # Older nodes answer a second request so, besides the conflict they report to both sides.
         return retry_or_fail(turn, operation, Conflicted(round=turn.state.round, raw=refused.raw))
@@ -235,7 +238,7 @@ def refused_by_node(turn: Turn, operation: Operation, refused: RequestRefused) -
 
 def is_answer(turn: Turn, operation: Operation, refused: RequestRefused) -> bool:
     """Whether an error answers our trigger. Legacy errors have no id: they belong to the trigger on its way."""
-    if operation.stage is not Stage.SENT:
+    if operation.stage is not Stage.SENT or operation.is_to_repeat:
         return False
     if turn.terms.dialect.is_legacy:
         return True
@@ -315,10 +318,12 @@ def shift(turn: Turn, moved: tuple[int, int]) -> Turn:
 
 def watch(turn: Turn, operation: Operation) -> Turn:
     """What time alone does to an attempt (rule 6, and messages nobody acknowledges)."""
-    if operation.stage is not Stage.SENT or turn.now < watched_until(turn.terms, operation):
+    if operation.stage is not Stage.SENT or operation.is_to_repeat or turn.now < watched_until(turn.terms, operation):
         return turn
     if isinstance(operation.command, Message):
-        return end_unknown(turn, "the node did not say whether it took the message")
+        sentence = "the node did not say whether it took the message"
+        may_learn = operation.attempt < MOST_TRIGGERS and turn.terms.dialect is not Dialect.LEGACY_SEED
+        return say_again(turn, operation, sentence) if may_learn else end_unknown(turn, sentence)
     if turn.terms.dialect.is_legacy:
         return fail(turn, Code.TRIGGER_LOST, "the node never asked for a signature")
     if turn.state.has_asked(Purpose.PROBE):

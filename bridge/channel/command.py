@@ -6,16 +6,18 @@ bytes and checks what a model alone cannot (checksums, sizes, depth).
 """
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 MAX_AMOUNT = 10**27
 MAX_DIGITS = 28
 MAX_INFO_BYTES = 65_000
 MAX_META_BYTES = 16 * 1024
-RESERVED_META_PREFIX = "channel-bridge:"
+RESERVED_PREFIX = "channel-bridge:"
+LETTER_PREFIX = f"{RESERVED_PREFIX}message:"
+COMMAND_ID_PATTERN = "[A-Za-z0-9._:-]{1,128}"
 
 
 def _read_amount(value: Any) -> int:
@@ -44,13 +46,15 @@ def _check_fee(value: int) -> int:
 def _check_info(value: Any) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("invalid_text", "the info of a message is a string")
+    if value.startswith(RESERVED_PREFIX):
+        raise PydanticCustomError("invalid_text", "the info of a message may not begin with 'channel-bridge:'")
     if len(value.encode()) > MAX_INFO_BYTES:
         raise PydanticCustomError("invalid_text", "the info of a message has at most 65,000 bytes")
     return value
 
 
 def _check_meta(value: tuple[str, ...]) -> tuple[str, ...]:
-    if any(text.startswith(RESERVED_META_PREFIX) for text in value):
+    if any(text.startswith(RESERVED_PREFIX) for text in value):
         raise PydanticCustomError("invalid_field", "a meta text may not begin with 'channel-bridge:'")
     if sum(len(text.encode()) for text in value) > MAX_META_BYTES:
         raise PydanticCustomError("invalid_field", "meta has at most 16 KiB in all")
@@ -76,7 +80,7 @@ Fee = Annotated[
 AccountText = Annotated[
     str, Field(pattern=r"^ak_[1-9A-HJ-NP-Za-km-z]{38,60}$", description="An account, ak_… with a valid checksum.")
 ]
-CommandIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+CommandIdText = Annotated[str, Field(pattern=f"^{COMMAND_ID_PATTERN}$")]
 Info = Annotated[str, BeforeValidator(_check_info)]
 
 
@@ -146,7 +150,26 @@ class Message(_Operation):
 
     to_account: AccountText = Field(alias="to", description="The peer, ak_….")
     info: Info = Field(description="The text, at most 65,000 bytes in UTF-8.")
-    delivery: Literal["at_most_once"] = Field(default="at_most_once", description="It may end `unknown`.")
+    delivery: Literal["at_most_once", "at_least_once"] = Field(
+        default="at_most_once",
+        description="Said once, so that it may end `unknown`; or again until the node takes it, with the `command_id` "
+        "before the text, by which a bridge drops repeats.",
+    )
+
+    @property
+    def is_letter(self) -> bool:
+        """Said until the node takes it, with a number."""
+        return self.delivery == "at_least_once"
+
+    @property
+    def letter_head(self) -> str:
+        return f"{LETTER_PREFIX}{self.command_id}\n"
+
+    @model_validator(mode="after")
+    def _check_letter(self) -> Self:
+        if self.is_letter and len((self.letter_head + self.info).encode()) > MAX_INFO_BYTES:
+            raise PydanticCustomError("invalid_text", "with its id the info of a message has at most 65,000 bytes")
+        return self
 
 
 class Shutdown(_Operation):

@@ -6,6 +6,7 @@ What the node then makes of an attempt is `attempt`.
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from bridge.channel import letter
 from bridge.channel.approval import ask_for_command
 from bridge.channel.check import own_moves
 from bridge.channel.command import Checkpoint, Command, Deposit, Message, Shutdown, Transfer, Withdraw
@@ -98,6 +99,8 @@ def advance(turn: Turn) -> Turn:
         *others, latest = turn.state.parked
         turn = turn.set(operation=latest, parked=tuple(others))
     operation = turn.operation
+    if operation is not None and operation.is_to_repeat:
+        return _repeat(turn, operation)
     if operation is None or operation.stage is not Stage.JOURNALED:
         return turn
     reason = _refuse_now(turn, operation)
@@ -112,6 +115,15 @@ def advance(turn: Turn) -> Turn:
     if not turn.state.is_ready or turn.now < not_before or is_busy(turn) or _waits_for_union(turn, operation):
         return turn
     return tell_waiting(turn, operation) if is_waiting(turn, operation) else trigger(turn, operation)
+
+
+def _repeat(turn: Turn, operation: Operation) -> Turn:
+    """A letter the node may have taken already is not judged again: whatever refused it now would not be the truth."""
+    if operation.command.is_expired(datetime.fromtimestamp(turn.now, UTC)):
+        return end_unknown(turn, "its expires_at has passed before the node said that it took the message")
+    if not turn.state.is_ready or turn.now < turn.state.pause_until or is_busy(turn):
+        return turn
+    return trigger(turn, operation)
 
 
 def _waits_for_union(turn: Turn, operation: Operation) -> bool:
@@ -256,7 +268,7 @@ def _request(turn: Turn, command: Command, request_id: RequestId) -> NodeRequest
         case Shutdown():
             return AskShutdown(request_id, command.fee)
         case Message():
-            return SendMessage(request_id, turn.terms.peer, command.info)
+            return SendMessage(request_id, turn.terms.peer, letter.write(command))
         case _:
             assert_never(command)
 
@@ -346,6 +358,12 @@ def doubt(turn: Turn, code: Code, sentence: str) -> Turn:
     )
     again = None if turn.terms.dialect is Dialect.LEGACY_SEED else turn.now + RECHECK_SECONDS
     return turn.set_operation(stage=Stage.IN_DOUBT, since=turn.now, doubt=code, recheck_at=again).conclude(ending)
+
+
+def say_again(turn: Turn, operation: Operation, sentence: str) -> Turn:
+    """The node did not say whether it took the message: a letter is given to it again, any other ends with that."""
+    is_letter = isinstance(operation.command, Message) and operation.command.is_letter
+    return turn.set_operation(request_id=None) if is_letter else end_unknown(turn, sentence)
 
 
 def end_unknown(turn: Turn, sentence: str) -> Turn:

@@ -15,7 +15,7 @@ from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.effect import Reconnect
 from bridge.channel.exposure import ON_CHAIN
 from bridge.channel.input import Conflicted, History, OffchainState
-from bridge.channel.operation import CHAIN_SECONDS, RECHECK_SECONDS, doubt, end_unknown, fail, longest_wait
+from bridge.channel.operation import CHAIN_SECONDS, RECHECK_SECONDS, doubt, fail, longest_wait, say_again
 from bridge.channel.proposal import forget
 from bridge.channel.request import CONFLICTS, AskBalances, AskHistory, Refuse, Tag
 from bridge.channel.signature import BUSY
@@ -126,7 +126,7 @@ def _settle_operation(turn: Turn, found: OffchainState, purpose: Purpose) -> Tur
     if operation is None or operation.stage is Stage.JOURNALED:
         return turn
     if isinstance(operation.command, Message):
-        return end_unknown(turn, "the link was lost before the node said whether it took the message")
+        return say_again(turn, operation, "the link was lost before the node said whether it took the message")
     if operation.stage in NO_SIGNATURE:
         return _settle_unsigned(turn, operation)
     half, signed = found.half_signed, operation.transaction

@@ -160,6 +160,11 @@ class Operation:
     """Asked for while it was journaled. It holds for every attempt: they are of one command."""
 
     @property
+    def is_to_repeat(self) -> bool:
+        """A letter whose node never said that it took it: `SENT`, and nothing of it on its way."""
+        return self.stage is Stage.SENT and self.request_id is None
+
+    @property
     def handed_over(self) -> tuple[Transaction, ...]:
         """Every transaction of this command that bears our signature outside this process."""
         is_out = self.stage in (Stage.SIGNED_SENT, Stage.IN_DOUBT) and self.transaction is not None
@@ -333,6 +338,8 @@ class State:
     books: Books = EMPTY
     mined_close: Transaction | None = None
     """The mutual close, or the settlement of a solo close, that was reported: who got what in the end."""
+    heard: tuple[str, ...] = ()
+    """Numbers of the peer's letters, the latest last."""
     heard_at: float = 0.0
     """When the FSM last did something: the keep-alive counts from here."""
 

@@ -24,6 +24,7 @@ from bridge.channel import (
     bookkeeping,
     ending,
     exposure,
+    letter,
     policy,
     proof,
     proposal,
@@ -105,8 +106,8 @@ def _decide(turn: Turn, input_: Input) -> Turn:  # noqa: C901  # a table, one ro
             return _conflicted(turn, input_)
         case ChainReported():
             return _chain(turn, input_)
-        case MessageReceived(from_account=sender, to_account=receiver, info=info, raw=raw):
-            return turn.publish("message", "received", raw=raw, **{"from": sender, "to": receiver, "info": info})
+        case MessageReceived():
+            return letter.hear(turn, input_)
         case ChannelLeft(raw=raw):
             return turn.publish("info", "leave", raw=raw)
         case ChannelErrored(message=message, raw=raw):

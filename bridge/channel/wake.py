@@ -57,7 +57,7 @@ def _operation_instants(terms: Terms, state: State) -> list[float]:
         if state.is_ready:
             instants.append(max(operation.not_before, state.pause_until))
     if operation.stage is Stage.SENT and state.attachment is Attachment.READY:
-        instants.append(attempt.watched_until(terms, operation))
+        instants.append(state.pause_until if operation.is_to_repeat else attempt.watched_until(terms, operation))
     if operation.recheck_at is not None and state.attachment is Attachment.READY:
         instants.append(operation.recheck_at)
     return instants

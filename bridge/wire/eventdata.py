@@ -78,6 +78,10 @@ class MessageReceived(EventData):
     from_account: str = Field(alias="from", description="Who wrote, ak_….")
     to_account: str = Field(alias="to", description="To whom, ak_….")
     info: str = Field(description="The text.")
+    message_id: str | None = Field(
+        default=None,
+        description="Of one that is said at least once; a bridge gives its `command_id`.",
+    )
 
 
 class Outflow(EventData):

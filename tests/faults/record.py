@@ -15,7 +15,7 @@ from bridge.channel.terms import Dialect
 from bridge.sim.server import SimulatedNode
 from bridge.wire.envelope import Received
 from tests.faults.journal_home import Home
-from tests.oracle.evidence import Arrived, Evidence, Pair, Sent
+from tests.oracle.evidence import Arrived, Evidence, Pair, Sent, letter
 from tests.oracle.witness import find_channels, read_channel, shows_loss, written
 from tests.simulation.frame import read_frame, read_message, read_signed
 from tests.simulation.harvest import forgive, read_booked, read_known, read_ledger, read_seqs, read_waiting
@@ -51,14 +51,15 @@ def gather(home: Home, *, losers: Collection[str] = ()) -> Evidence:
 
 
 def _sent(command_id: str, channel: str, kind: str, body: dict[str, Any]) -> Sent:
+    info, may_repeat = body.get("info"), body.get("delivery") == "at_least_once"
     return Sent(
         command_id,
         channel,
         kind,
         "client",
         int(body["amount"]) if kind in MOVES else None,
-        text=body["info"] if kind == "message" else None,
-        may_repeat=body.get("delivery") == "at_least_once",
+        text=letter(command_id, info) if info is not None and may_repeat else info,
+        may_repeat=may_repeat,
     )
 
 

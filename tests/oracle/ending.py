@@ -23,6 +23,19 @@ def messages_are_as_told(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("messages are as told", sent.command_id, text)
 
 
+def letters_are_told_once(evidence: Evidence) -> Iterator[Violation]:
+    """G8: the receiver drops repeats."""
+    told = Counter(
+        (channel, number)
+        for channel, bodies in evidence.event_bodies.items()
+        for body in bodies
+        if (number := body.get("data", {}).get("message_id")) is not None
+    )
+    for (channel, number), times in told.items():
+        if times > 1:
+            yield Violation("letters are told once", channel, f"{number} was told {times} times")
+
+
 def _count(evidence: Evidence, sent: Sent) -> Counter[bool]:
     """How often the node took it, under False, and passed it on, under True."""
     pair, role = evidence.sides[sent.channel]

@@ -28,9 +28,14 @@ class Sent:
     is_confirmed: bool = True
     """Whether the broker confirmed it. What it did not need never have arrived."""
     text: str | None = None
-    """Unique in the run for a message."""
+    """What the node is given. Unique in the run for a message."""
     may_repeat: bool = False
     """Whether a message was sent `at_least_once`."""
+
+
+def letter(command_id: str, info: str) -> str:
+    """What the node is given of a message that is said at least once."""
+    return f"channel-bridge:message:{command_id}\n{info}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     signature.acknowledgements_are_in_time,
     signature.acknowledgements_come_before_the_peer_gives_up,
     ending.messages_are_as_told,
+    ending.letters_are_told_once,
     ending.a_close_is_as_told,
     secrecy.nothing_secret_is_readable,
     books.books_are_kept,

@@ -1,5 +1,6 @@
 """The oracle itself: silent over a good run, and each rule speaks when exactly its fault is planted."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -86,6 +87,16 @@ def message(outcome: str, *said: Said, may_repeat: bool = False) -> Planting:
 
 
 TAKEN, DELIVERED = Said("initiator", "hi", is_delivery=False), Said("initiator", "hi", is_delivery=True)
+
+
+def letters(*numbers: str) -> Planting:
+    """As a-r was told of them."""
+    told = events("a-r", ["info.open", "info.state"])
+    for number in numbers:
+        (made,) = events("a-r", ["message.received"], len(told) + 1, digest(told[-1].body))
+        body = json.loads(made.body) | {"data": {"message_id": number}}
+        told.append(replace(made, body=json.dumps(body).encode()))
+    return lambda good: replace(good, events=(*EVENTS_I, *told), last_seq={"a-i": 6, "a-r": len(told)})
 
 
 def pairs(**changes: Any) -> Planting:
@@ -277,6 +288,7 @@ PLANTED: dict[str, tuple[Planting, str]] = {
     "books nobody keeps": (books(), "books are kept"),
     "a message that was not taken": (message("succeeded"), "messages are as told"),
     "a message that failed and was taken": (message("failed", TAKEN), "messages are as told"),
+    "a letter told twice": (letters("9", "9"), "letters are told once"),
     "a message taken twice": (message("unknown", TAKEN, TAKEN), "messages are as told"),
     "a message delivered twice": (message("succeeded", TAKEN, DELIVERED, DELIVERED), "messages are as told"),
     "a shutdown without a close": (shutdown("succeeded"), "a close is as told"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.errors import BrokerUnavailable
 from bridge.wire.envelope import Envelope
-from tests.oracle.evidence import TERMINAL, Arrived, Sent
+from tests.oracle.evidence import TERMINAL, Arrived, Sent, letter
 from tests.simulation.cast import EPOCH, USER, Cast
 from tests.simulation.plan import ROLES, Step
 
@@ -39,13 +39,15 @@ class Client:
     async def send(self, command_id: str, step: Step) -> None:
         """One command, confirmed by the broker when this returns."""
         channel = self._cast.channel(step.role)
-        text = f"message {command_id}" if step.kind == "message" else None
-        self.sent.append(Sent(command_id, channel, step.kind, USER, step.amount, text=text))
+        is_letter, kind = step.kind == "letter", "message" if step.kind == "letter" else step.kind
+        text = f"message {command_id}" if kind == "message" else None
+        spelt = letter(command_id, text) if is_letter and text is not None else text
+        self.sent.append(Sent(command_id, channel, kind, USER, step.amount, text=spelt, may_repeat=is_letter))
         self.open.add(command_id)
         body = {"command_id": command_id, "issued_at": _now()} | self._fields(step, text)
         for _ in range(step.times):
             exchange = f"{self._prefixes[step.role]}.commands"
-            await self._publish(exchange, f"{channel}.{step.kind}", json.dumps(body).encode(), command_id)
+            await self._publish(exchange, f"{channel}.{kind}", json.dumps(body).encode(), command_id)
 
     async def mend(self) -> None:
         """An operator's part: what stays in doubt is settled by a checkpoint (guarantees.md section 3, rule 10)."""
@@ -78,6 +80,8 @@ class Client:
                 return {"allow_exposed": True}
             case "message":
                 return {"to": peer, "info": text}
+            case "letter":
+                return {"to": peer, "info": text, "delivery": "at_least_once"}
             case _:
                 return {}
 

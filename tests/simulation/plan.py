@@ -219,8 +219,8 @@ def _draw_steps(random: Random) -> tuple[Step, ...]:
     """Mostly payments, close together; sometimes the rest; sometimes a shutdown in the end."""
     steps = []
     for number in range(random.choice((2, 4, 6, 10))):
-        kind = random.choices(("transfer", "deposit", "withdraw", "message"), (12, 1, 1, 1))[0]
-        amount = None if kind == "message" else FIRST_AMOUNT + number
+        kind = random.choices(("transfer", "deposit", "withdraw", "message", "letter"), (12, 1, 1, 1, 1))[0]
+        amount = None if kind in ("message", "letter") else FIRST_AMOUNT + number
         times = 2 if random.random() < 0.05 else 1
         steps.append(Step(random.uniform(0.0, 4.0), random.choice(ROLES), kind, amount, times))
     if random.random() < 0.15:

@@ -50,7 +50,9 @@ def plans(draw: st.DrawFn) -> Plan:
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[Step, ...]:
     """Any flow by any role; a shutdown only in the end."""
-    kinds = draw(st.lists(st.sampled_from(("transfer", "deposit", "withdraw", "message")), min_size=1, max_size=3))
+    kinds = draw(
+        st.lists(st.sampled_from(("transfer", "deposit", "withdraw", "message", "letter")), min_size=1, max_size=3)
+    )
     if draw(st.integers(0, 7)) == 7:
         kinds.append("shutdown")
     return tuple(
@@ -58,7 +60,7 @@ def steps(draw: st.DrawFn) -> tuple[Step, ...]:
             number * APART_SECONDS,
             draw(st.sampled_from(ROLES)),
             kind,
-            None if kind in ("message", "shutdown") else FIRST_AMOUNT + number,
+            None if kind in ("message", "letter", "shutdown") else FIRST_AMOUNT + number,
         )
         for number, kind in enumerate(kinds)
     )

@@ -131,6 +131,18 @@ async def test_generic_message_out_and_in(home: House, pair: Pair, role: str) ->
 
 
 @BOTH_ROLES
+async def test_a_letter_arrives_without_its_head_and_with_its_number(home: House, pair: Pair, role: str) -> None:
+    """A message that is said at least once, over every dialect."""
+    us, them = sides(pair, role)
+    fields = {"to": parties(pair, role)[1], "info": "hejsan ü", "delivery": "at_least_once"}
+    result = await home.run(us, "message", **fields)
+    assert result["outcome"] == ("unknown" if pair.profile == "seed" else "succeeded")
+    received = await home.event(them, "message.received")
+    assert received["data"]["info"] == "hejsan ü"
+    assert received["data"]["message_id"] == result["command_id"]
+
+
+@BOTH_ROLES
 async def test_close_mutual_and_its_acknowledgement(home: House, pair: Pair, role: str) -> None:
     """Seed rows 20 to 24: closed on chain, and later commands are told so."""
     us, them = sides(pair, role)
