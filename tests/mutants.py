@@ -685,7 +685,7 @@ MUTANTS = (
         "bridge/app/worker.py",
         "            for _ in range(self._items.qsize()):\n",
         "            for _ in range(0 if has_taken else self._items.qsize()):\n",
-        "tests/app/test_worker.py::test_commands_that_end_at_once_do_not_hold_up_what_else_waits",
+        "tests/app/test_line.py::test_commands_that_end_at_once_do_not_hold_up_what_else_waits",
     ),
     Mutant(
         "trust the clock of the process before",
@@ -714,6 +714,37 @@ MUTANTS = (
         "    if is_plain_beyond_loopback(url, schemes) and parts.hostname not in plain_hosts:\n",
         "    if False:\n",
         "tests/app/test_config.py",
+    ),
+    Mutant(
+        "let what a node sends wait in memory without end",
+        "bridge/node/pace.py",
+        "        if self._costs and self.held + cost > self.most:\n",
+        "        if False:\n",
+        "tests/app/test_worker.py::"
+        "test_a_flood_while_the_disk_stalls_is_bounded_and_its_link_comes_back_when_all_is_stored",
+    ),
+    Mutant(
+        "open a socket before what the last one left is stored",
+        "bridge/app/worker.py",
+        "        while self._is_losing or self.state.is_over:\n",
+        "        while self.state.is_over:\n",
+        "tests/app/test_worker.py::"
+        "test_a_flood_while_the_disk_stalls_is_bounded_and_its_link_comes_back_when_all_is_stored",
+    ),
+    Mutant(
+        "forget that what is stored makes room",
+        "bridge/app/worker.py",
+        "                self.room.give()\n",
+        "                pass\n",
+        "tests/app/test_worker.py::"
+        "test_a_flood_while_the_disk_stalls_is_bounded_and_its_link_comes_back_when_all_is_stored",
+    ),
+    Mutant(
+        "read as fast as ever what cannot be stored",
+        "bridge/node/link.py",
+        "pause = max(self._pace.note(loop.time()), self._room.pause(self._pace.longest))",
+        "pause = self._pace.note(loop.time())",
+        "tests/node/test_pace.py::test_a_full_room_is_filled_slowly",
     ),
 )
 

@@ -73,6 +73,7 @@ METRICS = (
     Metric("link_failures", "counter", "Outages told: the first failed try and each doubling.", ("node",)),
     Metric("links_up", "gauge", "Sockets to a node that are up.", ("node",)),
     Metric("links_down", "gauge", "Channels that are not over and have no socket.", ("node",)),
+    Metric("links_waiting_bytes", "gauge", "Memory of what nodes sent and the journal does not hold yet.", ("node",)),
     Metric("channels", "gauge", "Channels, by phase.", ("phase",)),
     Metric("channels_ready", "gauge", "Channels that take a command at once."),
     Metric("channels_halted", "gauge", "Channels halted by a bug of ours or a broken rule."),

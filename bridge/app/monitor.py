@@ -131,9 +131,13 @@ class Monitor:
         down = Counter(
             self._nodes[name] for name, worker in workers.items() if not (worker.link.is_up or worker.state.is_over)
         )
+        waiting = Counter[str]()
+        for name, worker in workers.items():
+            waiting[self._nodes[name]] += worker.room.held
         for node in sorted(set(self._nodes.values())):
             yield "links_up", (node,), up[node]
             yield "links_down", (node,), down[node]
+            yield "links_waiting_bytes", (node,), waiting[node]
         doubts = [
             operation.since
             for state in states

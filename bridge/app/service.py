@@ -137,7 +137,7 @@ class Service:
             epoch=journal.epoch,
         )
         state = State() if stored is None else decode(stored)
-        most = self._config.limits.node_frame_bytes
+        limits = self._config.limits
         return Worker(
             channel_terms,
             node.url,
@@ -147,7 +147,8 @@ class Service:
             relay,
             self._clock,
             context=partial(self._access.node_context, node),
-            max_frame_bytes=most,
+            max_frame_bytes=limits.node_frame_bytes,
+            max_waiting_bytes=limits.node_waiting_bytes,
             observer=self._observer,
         )
 

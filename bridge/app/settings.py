@@ -348,6 +348,9 @@ class Limits(Section):
     """A call to the broker longer than this replaces the connection; what was unconfirmed is sent again."""
     node_frame_bytes: Annotated[Bytes, Field(ge=64 * KIBIBYTE, le=16 * MEBIBYTE)] = 4 * MEBIBYTE
     """The longest text taken from a node."""
+    node_waiting_bytes: Annotated[Bytes, Field(ge=16 * MEBIBYTE, le=1024 * MEBIBYTE)] = 64 * MEBIBYTE
+    """Memory for what one channel's node has sent and the journal does not hold yet. From a quarter of it on the socket
+    is read ever more slowly; beyond, it is cut, and opened again once all of that is stored."""
 
 
 class Http(Section):

@@ -4,7 +4,8 @@ The order never changes: `step` first, then one durable commit of the new state 
 then the outside learns of it (the delivery is acked, the frame is written, the relay is woken). If the commit
 fails nothing of the step happens and the whole service stops.
 
-The node's reader only appends here; it never waits for the bus.
+The node's reader only appends here; it never waits for the bus. How much it may append is bounded by `room`; after
+that the link ends, and none begins before all of it was decided on.
 """
 
 import asyncio
@@ -51,6 +52,7 @@ from bridge.errors import Code, NodeUnavailable, Outcome
 from bridge.journal.journal import Journal
 from bridge.journal.record import InboxRow
 from bridge.node.link import MAX_FRAME_BYTES, Address, Link
+from bridge.node.pace import MAX_WAITING_BYTES, Room
 from bridge.wire.body import ApprovalBody, SignReplyBody
 from bridge.wire.codec import codec_for
 from bridge.wire.dialect import Resume
@@ -151,6 +153,7 @@ class Worker:
         *,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
         observer: Observer | None = None,
     ) -> None:
         self.terms = terms
@@ -176,7 +179,9 @@ class Worker:
         self._presented = ""
         self.taken_over = asyncio.Event()
         """Set once what an earlier owner left is known: only then may the bus be read."""
-        self.link = Link(self.address, self, max_frame_bytes=max_frame_bytes)
+        self.room = Room(max_waiting_bytes)
+        """What the node sent and the journal does not hold yet."""
+        self.link = Link(self.address, self, max_frame_bytes=max_frame_bytes, room=self.room)
 
     # --- what the outside gives; none of these blocks ---------------------------------------------------
 
@@ -288,6 +293,8 @@ class Worker:
             await self._handle(item)
         finally:
             self._items.task_done()
+        if isinstance(item, Text):
+            self.room.give()
         self._in_hand = None
 
     async def _next(self) -> Item | None:

@@ -1,9 +1,10 @@
 """Keeps one WebSocket to one node, for one role of one channel.
 
 The reader hands bytes over and does nothing else: a client that stops reading for longer than its own ping
-allows closes its socket (measured), so the bus must never be able to hold it up. Only a node that floods is read
-more slowly, in pauses shorter than that. Where to connect is asked
-anew at each try, because a refused try may have rotated the credential. Two sockets of one link never exist:
+allows closes its socket (measured), so the bus must never be able to hold it up. Only a node that floods, or one
+that sends more than can be stored, is read more slowly, in pauses shorter than that; when no more may wait, its
+socket is cut. Where to connect is asked anew at each try, because a refused try may have rotated the credential.
+Two sockets of one link never exist:
 the next is opened some time after the last one ended, never in the same instant (measured: that can lose the
 channel). Facts: guarantees.md section 3, observed.md "Reconnect", pitfalls.md rows 10 and 18 to 23.
 
@@ -25,13 +26,14 @@ from websockets.exceptions import ConnectionClosed
 
 from bridge.errors import Code, NodeUnavailable
 from bridge.node.handshake import open_socket
-from bridge.node.pace import Pace
+from bridge.node.pace import Pace, Room
 from bridge.wire.mask import mask
 
 log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 NORMAL, ABNORMAL = 1000, 1006
+NO_ROOM = "the node sent more than could be stored in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class _Life:
 class Link:
     """`run()` in one task; everything else from any other task of the same event loop.
 
-    `address()` gives where to connect and whether an existing channel is resumed there.
+    `address()` gives where to connect and whether an existing channel is resumed there. Each frame takes of `room`;
+    whoever keeps frames gives one, and gives back what is done with.
     """
 
     def __init__(
@@ -109,12 +112,14 @@ class Link:
         timing: Timing | None = None,
         max_frame_bytes: int = MAX_FRAME_BYTES,
         pace: Pace | None = None,
+        room: Room | None = None,
     ) -> None:
         self._address = address
         self._listener = listener
         self._timing = timing or Timing()
         self._pace = pace or Pace(longest=self._timing.pong / 2)
-        self._is_flooded = False
+        self._room = room or Room()
+        self._is_slowed = False
         self._max_frame_bytes = max_frame_bytes
         self._life: _Life | None = None
         self._failures = 0
@@ -206,15 +211,22 @@ class Link:
             raise NodeUnavailable("the link ended soon after it began")
 
     async def _read(self, socket: ClientConnection) -> tuple[int, str]:
-        """Hands over every frame until the socket ends; how it ended."""
+        """Hands over every frame until the socket ends, or until no more may wait; how it ended.
+
+        A frame without room was read and is lost, as what is still under way: whoever attaches anew asks.
+        """
         loop, pause = asyncio.get_running_loop(), 0.0
         try:
             while True:
                 frame = await self._receive(socket, pause)
                 pause = 0.0
                 if frame is not None:
-                    self._listener.received(_text(frame))
-                    pause = self._pace.note(loop.time())
+                    text = _text(frame)
+                    if not self._room.take(text):
+                        log.warning("link_has_no_room", extra={"bytes_waiting": self._room.held})
+                        return ABNORMAL, NO_ROOM
+                    self._listener.received(text)
+                    pause = max(self._pace.note(loop.time()), self._room.pause(self._pace.longest))
         except ConnectionClosed as closed:
             if closed.rcvd is not None:
                 return closed.rcvd.code, mask(closed.rcvd.reason)
@@ -228,9 +240,10 @@ class Link:
         """
         if not pause:
             return await socket.recv(decode=False)
-        if not self._is_flooded:
-            self._is_flooded = True
-            log.warning("link_reads_slowly", extra={"frames_per_second": self._pace.rate})
+        if not self._is_slowed:
+            self._is_slowed = True
+            figures = {"frames_per_second": self._pace.rate, "bytes_waiting": self._room.held}
+            log.warning("link_reads_slowly", extra=figures)
         socket.transport.pause_reading()
         try:
             async with asyncio.timeout(pause):

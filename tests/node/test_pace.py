@@ -7,8 +7,17 @@ from dataclasses import replace
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bridge.node.link import Link, Timing
-from bridge.node.pace import FRAMES_PER_SECOND, SHORTEST_PAUSE_SECONDS, WINDOW_SECONDS, Pace
+from bridge.node.link import ABNORMAL, NO_ROOM, Link, Timing
+from bridge.node.pace import (
+    FRAME_COST,
+    FRAMES_PER_SECOND,
+    MAX_WAITING_BYTES,
+    SHORTEST_PAUSE_SECONDS,
+    WINDOW_SECONDS,
+    Pace,
+    Room,
+)
+from tests.broker.conftest import until
 from tests.node.server import QUICK, Ear, always, run_node, running
 
 BURST = int(FRAMES_PER_SECOND * WINDOW_SECONDS)
@@ -153,3 +162,112 @@ async def test_closing_ends_a_pause() -> None:
             async with asyncio.timeout(5):
                 await link.close()
                 await task
+
+
+MEBIBYTE = 1024 * 1024
+
+
+def fill(room: Room, text: str) -> int:
+    """How many of them fit."""
+    count = 0
+    while room.take(text):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(("text", "most"), [("x" * MEBIBYTE, 63), ("é" * MEBIBYTE, 63), ("\U0001f600" * MEBIBYTE, 15)])
+def test_what_waits_never_takes_more_memory_than_it_may(text: str, most: int) -> None:
+    """Memory counts, not what crossed the network: one sign beyond Latin-1 makes a text of Python two or four times
+    as large."""
+    room = Room(64 * MEBIBYTE)
+    assert fill(room, text) == most
+    assert room.held <= 64 * MEBIBYTE
+
+
+def test_empty_frames_are_not_free() -> None:
+    """Two bytes on the network, and some hundred here."""
+    room = Room(MEBIBYTE)
+    assert fill(room, "") < MEBIBYTE / FRAME_COST
+
+
+def test_what_is_done_with_makes_room() -> None:
+    """And as much as it took, though a text that was encoded since has grown."""
+    room = Room(MEBIBYTE)
+    assert fill(room, "é" * 400_000) == 2
+    room.give()
+    assert room.take("é" * 400_000)
+    room.give()
+    room.give()
+    assert room.held == 0
+
+
+def test_one_frame_alone_always_fits() -> None:
+    """Its size has a limit of its own; refused here it would be sent again for ever."""
+    room = Room(1000)
+    assert room.take("x" * 5000)
+    assert not room.take("")
+    room.give()
+    assert room.take("x" * 5000)
+
+
+def test_the_fuller_the_slower_and_never_longer_than_half_the_pong_deadline() -> None:
+    """What a busy moment leaves waiting costs nothing; a disk that stalls slows the node down before it is dropped."""
+    room, pauses = Room(100 * MEBIBYTE), []
+    while room.take("x" * MEBIBYTE):
+        pauses.append(room.pause(5.0))
+    assert pauses[:24] == [0.0] * 24
+    assert pauses == sorted(pauses)
+    assert 4.8 < pauses[-1] <= 5.0
+
+
+def test_a_pause_is_bounded_though_one_frame_is_larger_than_the_room() -> None:
+    """Else the frame that always fits would make the link miss its pongs."""
+    room = Room(1000)
+    room.take("x" * 100_000)
+    assert room.pause(5.0) == 5.0
+
+
+async def test_a_node_that_sends_more_than_may_wait_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """A definite bound: nobody stores what came, so at some point no more is taken, and the listener is told why."""
+
+    async def flood(socket: ServerConnection) -> None:
+        for _ in range(100):
+            await socket.send("x" * 100_000)
+
+    async with run_node() as node:
+        node.greet = flood
+        room = Room(MEBIBYTE)
+        link = Link(always(node.url), ear := Ear(), timing=replace(STEADY, pong=0.4, first_delay=60.0), room=room)
+        async with running(link):
+            told = [await ear.next() for _ in range(12)]
+            assert [one[0] for one in told] == ["up", *["received"] * 10, "down"]
+            assert told[-1] == ("down", ABNORMAL, NO_ROOM)
+            assert room.held <= MEBIBYTE
+            assert not link.is_up
+    assert "link_has_no_room" in [entry.message for entry in caplog.records]
+
+
+async def test_a_full_room_is_filled_slowly() -> None:
+    """The node, not memory, keeps what cannot be stored, as long as its patience and our pongs allow."""
+
+    async def talk(socket: ServerConnection) -> None:
+        for number in range(80):
+            await socket.send(f"{number}" + "x" * 10_000)
+
+    async with run_node() as node:
+        node.greet = talk
+        room = Room(MEBIBYTE)
+        async with running(link := Link(always(node.url), ear := Ear(), timing=replace(STEADY, pong=1.0), room=room)):
+            assert (await ear.next())[0] == "up"
+            assert link._life is not None
+            transport = link._life.socket.transport
+            await until(lambda: not transport.is_reading(), 10)
+            for _ in range(80):
+                await ear.next()
+                room.give()
+            assert link.is_up
+
+
+def test_a_link_and_a_channel_hold_no_more_than_the_configuration_says() -> None:
+    """64 MiB unless somebody chose."""
+    assert Link(always("ws://127.0.0.1:1/channel"), Ear())._room.most == MAX_WAITING_BYTES == 64 * MEBIBYTE

@@ -1,0 +1,60 @@
+"""A line of commands beside what else a channel's task has to do."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+from bridge.app.contract import Contract, Names
+from bridge.app.relay import Relay
+from bridge.app.worker import Worker
+from bridge.channel.identifier import CommandId
+from bridge.channel.state import State
+from bridge.journal.journal import Journal
+from bridge.journal.record import Batch, InboxRow
+from bridge.wire.envelope import Envelope
+from tests.broker.conftest import until
+from tests.checks.desk import OWN, PEER, TERMS
+
+LINE = 40
+"""Commands."""
+
+
+class Shelf:
+    """Takes everything, and keeps it in order."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    async def publish(self, envelope: Envelope) -> None:
+        self.keys.append(envelope.routing_key)
+
+
+def expired(number: int) -> InboxRow:
+    past = "2026-01-01T00:00:00Z"
+    body = {"command_id": f"c-{number}", "issued_at": past, "expires_at": past, "from": OWN, "to": PEER, "amount": 1}
+    return InboxRow(
+        CommandId(f"c-{number}"), TERMS.name, "transfer", "alice", "hash", json.dumps(body).encode(), time.time()
+    )
+
+
+async def test_commands_that_end_at_once_do_not_hold_up_what_else_waits(tmp_path: Path) -> None:
+    """A client without money, rights or time could otherwise make us late for what the peer proposes."""
+    journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)
+    shelf = Shelf()
+    relay = Relay(journal, shelf)
+    contract = Contract(Names("channels", "channel-bridge"), TERMS, seq=0, prev="", epoch=journal.epoch)
+    worker = Worker(TERMS, "ws://127.0.0.1:9", State(), contract, journal, relay, time.time)
+    await journal.commit(Batch(add_inbox=tuple(expired(number) for number in range(LINE))))
+    for _ in range(LINE):
+        worker.line_grew()
+    worker.audit_grew("an anchor")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(worker.run()), group.create_task(relay.run())]
+        ended, heard = f"{TERMS.name}.transfer.failed", f"{TERMS.name}.audit.head"
+        await until(lambda: shelf.keys.count(ended) == LINE, 20)
+        for task in tasks:
+            task.cancel()
+    assert shelf.keys[: shelf.keys.index(heard)].count(ended) <= 1
+    await relay.close()
+    await journal.close()
