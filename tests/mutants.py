@@ -746,6 +746,34 @@ MUTANTS = (
         "pause = self._pace.note(loop.time())",
         "tests/node/test_pace.py::test_a_full_room_is_filled_slowly",
     ),
+    Mutant(
+        "offer a node compression",
+        "bridge/node/handshake.py",
+        "                compression=None,\n",
+        "",
+        "tests/node/test_handshake.py::test_no_compression_is_offered",
+    ),
+    Mutant(
+        "go on after a confirmation of what was never published",
+        "bridge/broker/publisher.py",
+        "                await self._watch(self._open)\n",
+        "",
+        "tests/broker/test_publisher.py::test_a_confirmation_of_what_was_never_published_ends_the_connection",
+    ),
+    Mutant(
+        "keep a connection whose socket is stuck",
+        "bridge/broker/connection.py",
+        '            self.discard(f"{what} took longer than {self.call_seconds:g} s", generation)\n',
+        "",
+        "tests/broker/test_publisher.py::test_publish_on_a_frozen_broker_ends_and_the_next_works",
+    ),
+    Mutant(
+        "wait for a publish as long as it takes",
+        "bridge/broker/connection.py",
+        "            async with asyncio.timeout(self.call_seconds), named(what):\n",
+        "            async with named(what):\n",
+        "tests/broker/test_publisher.py::test_publish_on_a_frozen_broker_ends_and_the_next_works",
+    ),
 )
 
 _HEAD = """\

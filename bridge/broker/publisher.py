@@ -1,7 +1,8 @@
 """Publishes envelopes and returns only when the broker has confirmed that they are routed and stored.
 
-Facts: pitfalls.md rows 2 to 5, 26 and 27. An unroutable publish looks like success unless it is made to raise;
-two publishes with one message id in flight can hide it again; a publish that timed out may have landed.
+Facts: pitfalls.md rows 2 to 5, 17, 26 and 27. An unroutable publish looks like success unless it is made to raise;
+two publishes with one message id in flight can hide it again; a publish that timed out may have landed; a
+confirmation of what was never published is dropped by the library, and means that the two sides count apart.
 Never do here: repeat a publish, reuse a message id, set another user's `user_id`.
 """
 
@@ -10,6 +11,7 @@ import uuid
 
 import aio_pika
 import aio_pika.abc
+import aiormq.channel
 import aiormq.exceptions
 from pamqp.commands import Basic
 
@@ -109,7 +111,26 @@ class _Lane:
             if self._open is None or self._open.lost.done() or self._open.raw.is_closed:
                 self._open = None
                 self._open = await self._connection.amqp_channel()
+                await self._watch(self._open)
             return self._open
+
+    async def _watch(self, amqp_channel: AmqpChannel) -> None:
+        """Throws the connection away when the broker confirms what is not in flight.
+
+        Numbers that no longer mean the same here and there could confirm what was not stored. The library only logs
+        it, below the level we let it log at; so its own reader of these frames is given an ear.
+        """
+        underlay = await amqp_channel.raw.get_underlay_channel()
+        assert isinstance(underlay, aiormq.channel.Channel)  # noqa: S101
+        read = underlay._on_confirm_frame  # noqa: SLF001
+
+        async def listen(frame: Basic.Ack | Basic.Nack | Basic.Reject) -> None:
+            if frame.delivery_tag not in underlay.confirmations:
+                reason = f"the broker confirmed number {frame.delivery_tag}, which is not in flight"
+                self._connection.discard(reason, amqp_channel.generation)
+            await read(frame)
+
+        underlay._on_confirm_frame = listen  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _blame(error: BrokerRefused, envelope: Envelope) -> BrokerUnavailable:

@@ -4,6 +4,8 @@ import asyncio
 
 import aiormq.channel
 import pytest
+from pamqp.commands import Basic
+from pamqp.frame import marshal
 
 from bridge.broker.connection import AmqpChannel, Connection
 from bridge.broker.consumer import Consumer
@@ -15,7 +17,11 @@ from bridge.wire.envelope import Envelope
 from tests.broker.conftest import QUORUM, MakeEnvelope, until
 from tests.broker.test_consumer import take
 from tests.faults.broker.link import Unconfirmed
-from tests.faults.proxy import broker_link, proxied
+from tests.faults.proxy import Crossing, broker_link, proxied
+from tests.faults.split import Direction
+
+MORE_THAN_A_SOCKET_TAKES = 32 * 1024 * 1024
+"""The kernels of both ends buffer some megabytes."""
 
 
 async def test_envelope_arrives_as_it_was_sent(connection: Connection, prefix: str, envelope: MakeEnvelope) -> None:
@@ -40,6 +46,7 @@ async def test_unroutable_envelope_raises(connection: Connection, envelope: Make
     with pytest.raises(Unroutable):
         await publisher.publish(envelope(routing_key="nobody.listens"))
     await publisher.publish(envelope())
+    assert connection.generation == 1, "a return is no confirmation of something unknown"
 
 
 async def test_unroutable_is_no_failure_when_not_mandatory(connection: Connection, envelope: MakeEnvelope) -> None:
@@ -64,6 +71,7 @@ async def test_full_queue_nacks(connection: Connection, prefix: str, envelope: M
 
     with pytest.raises(Nacked):
         await fill()
+    assert connection.generation == 1
 
 
 async def test_publishes_in_flight_have_distinct_message_ids(
@@ -81,6 +89,7 @@ async def test_publishes_in_flight_have_distinct_message_ids(
     first, second = await take(consumer, 2)
     assert first.received.headers["ce-id"] == second.received.headers["ce-id"]
     assert first.received.message_id != second.received.message_id
+    assert connection.generation == 1
     await consumer.close()
 
 
@@ -132,24 +141,37 @@ async def test_missing_exchange_is_transient(connection: Connection, envelope: M
 async def test_publish_on_a_frozen_broker_ends_and_the_next_works(
     private_broker: PrivateBroker, bus: Topology, envelope: MakeEnvelope
 ) -> None:
-    """The library's timeouts do not bound a stalled call: ours must, and must not keep the dead connection.
+    """Whoever waits inside the library is let go in time, and the connection whose writer is stuck is not kept.
 
-    publisher ---publish---> [frozen broker]   X no answer: outcome unknown, connection thrown away
+    publisher ---32 MB---> [frozen broker]   X the socket takes no more: outcome unknown, connection thrown away
     """
     async with Connection(private_broker.url(), "test") as opened:
         await declare(opened, bus)
         publisher = Publisher(opened)
         await publisher.publish(envelope())
         opened.call_seconds = 0.5
+        transport = _transport(opened)
         private_broker.freeze()
         try:
-            with pytest.raises(BrokerUnavailable, match="no answer within"):
-                await publisher.publish(envelope())
+            async with asyncio.timeout(10):
+                large = asyncio.create_task(publisher.publish(envelope(body=bytes(MORE_THAN_A_SOCKET_TAKES))))
+                await until(lambda: transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1])
+                with pytest.raises(BrokerUnavailable, match="no answer within"):
+                    await large
+            assert transport.is_closing()
+            assert transport.get_write_buffer_size() == 0, "what was not sent is not kept"
         finally:
             private_broker.thaw()
         opened.call_seconds = 20
         await publisher.publish(envelope())
         assert opened.generation == 2
+
+
+def _transport(connection: Connection) -> asyncio.WriteTransport:
+    assert connection._live is not None
+    writer = connection._live.raw.socket._writer
+    assert writer is not None
+    return writer.transport
 
 
 async def test_publish_that_timed_out_may_land_and_its_repeat_is_the_same(
@@ -179,6 +201,40 @@ async def test_publish_that_timed_out_may_land_and_its_repeat_is_the_same(
             assert first.headers["ce-id"]
             assert first.message_id != second.message_id
             await consumer.close()
+
+
+@pytest.mark.parametrize("is_multiple", [False, True])
+async def test_a_confirmation_of_what_was_never_published_ends_the_connection(
+    private_broker: PrivateBroker, bus: Topology, envelope: MakeEnvelope, is_multiple: bool
+) -> None:
+    """Broker and library no longer count alike: the library drops it, and whoever is in flight would wait in vain.
+
+    publish ---> [broker]   ack of another number   X outcome unknown, counted anew on the next connection
+    """
+    forged = marshal(Basic.Ack(delivery_tag=4711, multiple=is_multiple), 1)
+    lies = iter([forged])
+
+    async def forge(crossing: Crossing) -> None:
+        piece = crossing.piece
+        is_ack = piece.word == "basic.ack" and crossing.direction is Direction.BACK
+        lie = next(lies, None) if is_ack else None
+        if lie is None:
+            await crossing.forward()
+        else:  # in place of the true one, on its channel
+            await crossing.connection.write(Direction.BACK, lie[:1] + piece.data[1:3] + lie[3:])
+
+    async with proxied(private_broker.port, broker_link, forge) as link:
+        url = private_broker.url().replace(f":{private_broker.port}/", f":{link.port}/")
+        async with Connection(url, "test", call_seconds=30) as opened:
+            await declare(opened, bus)
+            publisher = Publisher(opened)
+            async with asyncio.timeout(10):
+                with pytest.raises(BrokerUnavailable) as caught:
+                    await publisher.publish(envelope())
+                assert not isinstance(caught.value, Nacked | Unroutable | BrokerRefused), "the outcome is unknown"
+                await publisher.publish(envelope())
+            assert opened.generation == 2
+        assert not link.errors
 
 
 async def test_blocked_broker_is_noticed_and_nothing_is_sent(

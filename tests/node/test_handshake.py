@@ -67,6 +67,19 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPat
         assert len(node.paths) == 1
 
 
+async def test_no_compression_is_offered() -> None:
+    """Four times the memory for each link, a bomb that a size on the network does not bound, and guarantees.md 5.5."""
+    offered: list[list[str]] = []
+
+    async def look(_: ServerConnection, request: Request) -> None:
+        offered.append(request.headers.get_all("Sec-WebSocket-Extensions"))
+
+    async with run_node() as node:
+        node.answer = look
+        await (await open_(node.url)).close()
+    assert offered == [[]]
+
+
 async def test_a_node_that_takes_the_connection_and_says_nothing_is_given_up() -> None:
     """Bounded: a hung node must not stop the next try, on which another may answer."""
 
