@@ -768,6 +768,13 @@ MUTANTS = (
         "tests/broker/test_publisher.py::test_publish_on_a_frozen_broker_ends_and_the_next_works",
     ),
     Mutant(
+        "let closing wait for a stuck socket",
+        "bridge/broker/connection.py",
+        "        cut = asyncio.get_running_loop().call_later(CLOSE_SECONDS, live.raw.socket.cut)\n",
+        "        cut = asyncio.get_running_loop().call_later(600, live.raw.socket.cut)\n",
+        "tests/broker/test_publisher.py::test_stopping_does_not_wait_for_a_stuck_socket",
+    ),
+    Mutant(
         "wait for a publish as long as it takes",
         "bridge/broker/connection.py",
         "            async with asyncio.timeout(self.call_seconds), named(what):\n",

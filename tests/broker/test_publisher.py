@@ -1,13 +1,14 @@
 """Publishing: an Ack means routed and stored, and everything else is an error that says which."""
 
 import asyncio
+import time
 
 import aiormq.channel
 import pytest
 from pamqp.commands import Basic
 from pamqp.frame import marshal
 
-from bridge.broker.connection import AmqpChannel, Connection
+from bridge.broker.connection import CLOSE_SECONDS, AmqpChannel, Connection
 from bridge.broker.consumer import Consumer
 from bridge.broker.private import PrivateBroker
 from bridge.broker.publisher import Publisher
@@ -165,6 +166,31 @@ async def test_publish_on_a_frozen_broker_ends_and_the_next_works(
         opened.call_seconds = 20
         await publisher.publish(envelope())
         assert opened.generation == 2
+
+
+async def test_stopping_does_not_wait_for_a_stuck_socket(
+    private_broker: PrivateBroker, bus: Topology, envelope: MakeEnvelope
+) -> None:
+    """Closing waits for what cannot be written, and goes on waiting when it is cancelled: a stop has 25 seconds.
+
+    stop ---close---> [frozen broker]   X the socket takes no more: cut
+    """
+    async with asyncio.timeout(20), Connection(private_broker.url(), "test") as opened:
+        await declare(opened, bus)
+        publisher = Publisher(opened)
+        await publisher.publish(envelope())
+        transport = _transport(opened)
+        private_broker.freeze()
+        large = asyncio.create_task(publisher.publish(envelope(body=bytes(MORE_THAN_A_SOCKET_TAKES))))
+        try:
+            await until(lambda: transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1])
+            began = time.monotonic()
+            await opened._stop()
+            assert time.monotonic() - began < 5 * CLOSE_SECONDS
+            with pytest.raises(BrokerUnavailable):
+                await large
+        finally:
+            private_broker.thaw()
 
 
 def _transport(connection: Connection) -> asyncio.WriteTransport:
