@@ -162,16 +162,23 @@ def _withdraw_outdated(turn: Turn) -> Turn:
 
 
 def _see_abandoned_used(turn: Turn, transaction: Transaction, raw: str) -> Turn:
-    """A refused or conflicted transaction of ours was co-signed after all (observed on a real node)."""
+    """A refused or conflicted transaction of ours was co-signed after all (observed on a real node).
+
+    What it moves is known, and the books follow at once: an answer of the node counts for nothing while the next
+    payment is under way, and under load there is always one.
+    """
     used = next(exposure for exposure in turn.state.exposures if exposure.hash == transaction.hash)
     turn = tell_used(turn, transaction, raw)
-    if turn.terms.dialect is Dialect.LEGACY_SEED and used.moved is not None:
-        return shift(turn, used.moved)
+    if used.moved is not None:
+        return _ask(shift(turn, used.moved))
     return _ask_balances(turn)
 
 
 def _ask_balances(turn: Turn) -> Turn:
-    turn = turn.set(initiator_balance=None, responder_balance=None)  # asked for at once, where the node can say
+    return _ask(turn.set(initiator_balance=None, responder_balance=None))  # asked for at once, where the node can say
+
+
+def _ask(turn: Turn) -> Turn:
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return turn
     accounts = (turn.terms.initiator, turn.terms.responder)

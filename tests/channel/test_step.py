@@ -294,6 +294,8 @@ def test_an_abandoned_state_that_was_used_raises_an_alarm_and_the_channel_goes_o
     channel.cosigned(offchain(2))
     assert channel.event("alarm.abandoned_state_used").data["command_id"] == "t-1"
     assert channel.sent(AskBalances)
+    assert (channel.state.initiator_balance, channel.state.responder_balance) == (995, 505)
+    assert channel.state.books.held == (995, 505)
     assert channel.state.phase is Phase.OPEN
     assert not channel.outcomes()
 
