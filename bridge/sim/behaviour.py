@@ -27,6 +27,7 @@ from bridge.sim.event import (
     PeerGone,
     PeerLeft,
     PeerSaid,
+    PeerUnattended,
     Returning,
     TimedOut,
     TransactionSeen,
@@ -106,6 +107,8 @@ def _lose_client(fsm: Fsm, client: Client) -> None:
     fsm.history.note_disconnect()
     if fsm.is_returned or not fsm.is_bound or not fsm.era.outlives_client:
         fsm.end()
+    elif fsm.peer is not None and fsm.peer.kept is not None:
+        fsm.tell(PeerUnattended())
 
 
 def _lose_peer(fsm: Fsm) -> None:

@@ -17,6 +17,7 @@ from bridge.channel.request import Tag
 from bridge.channel.terms import Role
 from bridge.channel.transaction import Kind
 from bridge.errors import TransactionError
+from bridge.sim.draft import Operation
 from bridge.sim.event import AwaitingSignature
 from bridge.sim.fsm import Fsm
 from bridge.sim.note import TEXT_KEPT, Fact, Receipt, Said, Signature
@@ -137,6 +138,11 @@ class Book:
                 self._note_message(fsm, Said(sender, text[:TEXT_KEPT], is_delivery=True, at=_clock()))
             case _:
                 pass
+
+    def note_reused(self, fsm: Fsm, operation: Operation) -> None:
+        """What this side's client signed earlier counts now, and nobody asked it again."""
+        hash_ = transaction.tx_hash(operation.inner)
+        self._note_fact(fsm, Fact(fsm.role, "reused", fsm.round, _clock(), reused_hash=hash_))
 
     def note_state_answer(self, fsm: Fsm, value: Mapping[str, str]) -> None:
         """A client asked where its channel stands, and this is the answer."""

@@ -16,8 +16,9 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from bridge.sim import reuse
 from bridge.sim.book import Book
-from bridge.sim.event import Call
+from bridge.sim.event import Call, Event
 from bridge.sim.fsm import Fsm
 from bridge.sim.gate import FREE, Gate, Passage
 from bridge.sim.jsonrpc import PONG
@@ -211,14 +212,14 @@ class Endpoint:
         if isinstance(frame, bytes):
             return
         incoming = self._skin.read(frame)
-        answers = [await self._serve(fsm, asked) for asked in incoming.asked]
+        answers = [await self._serve(fsm, asked, passage) for asked in incoming.asked]
         frames = [answer for answer in answers if answer is not None]
         if len(frames) == 1:
             await self._send(frames[0])
         elif frames:
             await self._send(frames)
 
-    async def _serve(self, fsm: Fsm, asked: Asked) -> Any | None:
+    async def _serve(self, fsm: Fsm, asked: Asked, passage: Passage) -> Any | None:
         request = asked.request
         try:
             if isinstance(request, RequestRefused):
@@ -228,7 +229,7 @@ class Endpoint:
             if isinstance(request, Reply | Abort):
                 self._fittings.book.note_answered(fsm, request)
             if isinstance(request, Reply):
-                fsm.post(request)  # an "ok" proves nothing
+                fsm.post(self._keep(fsm, request, passage))  # an "ok" proves nothing
                 return None if asked.id is NO_ID else self._skin.answer(asked, OK, fsm.channel_id)
             value = await self._call(fsm, request)
             self._note_value(fsm, request, value)
@@ -238,6 +239,12 @@ class Endpoint:
             self.finish(dropped.code)
             return None
         return self._skin.answer(asked, value, fsm.channel_id)
+
+    def _keep(self, fsm: Fsm, reply: Reply, passage: Passage) -> Event:
+        """A dishonest client signs, says that it refuses, and has both signatures."""
+        if passage.untold is None or not reuse.keep(fsm, reply):
+            return reply
+        return _unheard(Abort(reply.tag, passage.untold))
 
     def _note_value(self, fsm: Fsm, request: Any, value: Any) -> None:
         """What the book wants to know of a request that went well."""
@@ -279,9 +286,7 @@ class Endpoint:
     def _refuse_for_client(self, fsm: Fsm, abort: Abort) -> None:
         """As if the client had; the request may be void by then, which is nobody's error."""
         self._fittings.book.note_answered(fsm, abort)
-        call = Call(abort, asyncio.get_running_loop().create_future())
-        call.answer.add_done_callback(lambda answer: answer.exception())
-        fsm.post(call)
+        fsm.post(_unheard(abort))
 
     async def _send(self, frame: Any | None) -> int | None:
         """Through the gate. Returns the code a sign request is to be refused with instead, if it is."""
@@ -302,3 +307,10 @@ class Endpoint:
         self._fittings.note(direction, frame)
         if fsm is not None:
             self._fittings.gate.note(fsm, direction, frame)
+
+
+def _unheard(abort: Abort) -> Call:
+    """A refusal that nobody waits for: whether it came too late is not told."""
+    call = Call(abort, asyncio.get_running_loop().create_future())
+    call.answer.add_done_callback(lambda answer: answer.exception())
+    return call

@@ -89,6 +89,11 @@ class PeerGone:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerUnattended:
+    """The peer's client may be away: what we kept of his may be used now."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerReturned:
     """An initiator born of a reestablish, with the latest state he has."""
 
@@ -126,6 +131,7 @@ Event = (
     | PeerSaid
     | PeerLeft
     | PeerGone
+    | PeerUnattended
     | PeerReturned
     | Reestablished
     | TransactionSeen

@@ -85,6 +85,15 @@ class Refuse(Target):
     frames: Count = 1
 
 
+class Reuse(Target):
+    """The next updates that this role's client signs are told to its node as refused, and both signatures are kept: as
+    soon as the other role's client is away they are used, unless the round is over by then."""
+
+    do: Literal["reuse"] = "reuse"
+    code: Annotated[int, Field(ge=128, le=65_535)] = 147
+    frames: Count = 1
+
+
 # --- sockets ------------------------------------------------------------------------------------------------
 
 
@@ -217,7 +226,7 @@ class Await(Target):
         return direction == self.direction and fnmatchcase(word, self.word)
 
 
-OnFrames = Swallow | Double | Delay | CutAt | Refuse
+OnFrames = Swallow | Double | Delay | CutAt | Refuse | Reuse
 OnSockets = Cut | Freeze | Thaw | NoticeLate | Garbage | Huge | Flood
 OnNode = PeerDisconnected | Stop | Kill | Start | HoldMining | Mine | ReleaseMining | Heal
 Fault = OnFrames | OnSockets | OnNode

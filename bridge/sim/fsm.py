@@ -30,6 +30,7 @@ from bridge.sim.event import (
     PeerGone,
     PeerRefused,
     PeerReturned,
+    PeerUnattended,
     State,
     TimedOut,
     TransactionDeep,
@@ -76,6 +77,8 @@ class Surroundings:
     """Called for each new co-signed state."""
     told: Callable[["Fsm", Report], None]
     """Called for each report, whether or not a client is there to hear it."""
+    reused: Callable[["Fsm", Operation], None]
+    """Called when an earlier signature of an absent client counts for an operation."""
 
 
 @dataclass(eq=False)
@@ -99,6 +102,8 @@ class Fsm:
     """Our client signed the create transaction: from then on it may go away."""
     is_blocked: bool = False
     """The way to the peer is dead, after an update too large for it; the way back is not (observed.md, Errors)."""
+    kept: Operation | None = None
+    """What our client signed and said to have refused, with both signatures: see `reuse`."""
     _inbox: deque[Event] = field(default_factory=deque)
     _postponed: list[Event] = field(default_factory=list)
     _is_due: bool = False
@@ -205,6 +210,8 @@ class Fsm:
         if announce:
             self.inform("open")
             self.show_state()
+        if self.kept is not None:
+            self.post(PeerUnattended())
 
     def adopt(self, operation: Operation) -> None:
         """Both signed: this is the state from here on."""

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.sim.fault import Await, CutAt, Delay, Double, Freeze, OnFrames, Refuse, Swallow, word_of
+from bridge.sim.fault import Await, CutAt, Delay, Double, Freeze, OnFrames, Refuse, Reuse, Swallow, word_of
 from bridge.sim.fsm import Fsm
 from bridge.sim.tally import Direction
 
@@ -33,6 +33,8 @@ class Passage:
     """The connection ends behind it."""
     refusal: int | None = None
     """A sign request that is answered with this code instead of being sent."""
+    untold: int | None = None
+    """A signature that its client keeps for later: what the node hears is this code."""
 
 
 FREE = Passage()
@@ -58,7 +60,7 @@ class Gate:
     # --- orders -------------------------------------------------------------------------------------------
 
     def add(self, rule: OnFrames) -> None:
-        self._standing.append(Standing(rule, 0 if isinstance(rule, Refuse) else rule.skip, rule.frames))
+        self._standing.append(Standing(rule, 0 if isinstance(rule, Refuse | Reuse) else rule.skip, rule.frames))
 
     def freeze(self, order: Freeze) -> None:
         self._frozen.append(order)
@@ -95,8 +97,8 @@ class Gate:
         """What becomes of this frame. Every rule that meets it is used up by one; the first that stands decides."""
         if not self._standing:
             return FREE
-        word = word_of(_read(text))
-        found = [entry for entry in self._standing if _meets(entry.rule, fsm, direction, word)]
+        frame = _read(text)
+        found = [entry for entry in self._standing if _meets(entry.rule, fsm, direction, frame)]
         due = [entry for entry in found if not _passes(entry)]
         for entry in due:
             entry.left -= 1
@@ -116,9 +118,12 @@ class Gate:
                     waiter.done.set_result(None)
 
 
-def _meets(rule: OnFrames, fsm: Fsm, direction: Direction, word: str) -> bool:
+def _meets(rule: OnFrames, fsm: Fsm, direction: Direction, frame: Any) -> bool:
     if not rule.meets(fsm.channel_id, fsm.role):
         return False
+    word = word_of(frame)
+    if isinstance(rule, Reuse):
+        return direction == "to_node" and word == "update_ack" and "signed_tx" in frame.get("params", {})
     if isinstance(rule, Refuse):
         return direction == "from_node" and word.startswith("sign.") and word.endswith("_ack")
     return rule.matches(direction, word)
@@ -144,6 +149,8 @@ def _passage(rule: OnFrames) -> Passage:
             return Passage(copies=1 if side == "after" else 0, cuts=True)
         case Refuse(code=code):
             return Passage(copies=0, refusal=code)
+        case Reuse(code=code):
+            return Passage(untold=code)
 
 
 def _read(text: str | bytes) -> Any:

@@ -32,6 +32,7 @@ from bridge.sim.fault import (
     PeerDisconnected,
     Refuse,
     ReleaseMining,
+    Reuse,
     Start,
     Stop,
     Swallow,
@@ -46,7 +47,7 @@ MILLISECOND = 0.001
 async def carry_out(node: SimulatedNode, fault: Fault) -> int:
     """How many sockets it met; 0 for what meets none, and for rules, which meet frames later."""
     match fault:
-        case Swallow() | Double() | Delay() | CutAt() | Refuse():
+        case Swallow() | Double() | Delay() | CutAt() | Refuse() | Reuse():
             node.gate.add(fault)
         case Cut():
             return _each(_met(node, fault), Endpoint.evict)

@@ -69,7 +69,7 @@ class Fact:
     role: Role
     what: str
     """`conflict`, the name of an `info`, `state` for an answer to a state query; `admitted` or `refused` when a client
-    came back.
+    came back; `reused` when an earlier signature of an absent one counted.
     """
     round: int
     """Of the latest co-signed state of that side at that moment; 0 of one that came back."""
@@ -80,6 +80,8 @@ class Fact:
     """The round a conflict names: that of the side which raised it."""
     half_hash: str | None = None
     """Of a state answer: the half-signed transaction it shows, if any."""
+    reused_hash: str | None = None
+    """Of a signature that counts although its client was told that it came to nothing: the transaction."""
 
     def write(self) -> dict[str, Any]:
         return _write(self)

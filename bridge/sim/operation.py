@@ -8,7 +8,7 @@ F.2, F.4; observed.md "Recovery".
 from bridge.channel.identifier import Account
 from bridge.channel.terms import Role
 from bridge.channel.transaction import Kind
-from bridge.sim import closing, cosign, propose, reestablish
+from bridge.sim import closing, cosign, propose, reestablish, reuse
 from bridge.sim.draft import Operation
 from bridge.sim.event import (
     Acknowledged,
@@ -19,6 +19,7 @@ from bridge.sim.event import (
     PeerLocked,
     PeerRefused,
     PeerReturned,
+    PeerUnattended,
     Proposed,
 )
 from bridge.sim.fsm import CONFLICT, CONFLICT_VALIDATION, CRASHED, NOT_READY, Fsm, Verdict
@@ -48,6 +49,8 @@ def be_open(fsm: Fsm, event: Event) -> Verdict:
             _review(fsm, operation)
         case PeerReturned():
             reestablish.welcome(fsm, event)
+        case PeerUnattended():
+            reuse.use(fsm)
         case _:
             pass
     return Verdict.DONE
@@ -69,6 +72,7 @@ def _review(fsm: Fsm, operation: Operation) -> None:
     elif fsm.client is not None:
         fsm.fall_back(objection or CONFLICT, tell_peer=True)
     elif objection is None and len(operation.signatures) == BOTH:
+        fsm.around.reused(fsm, operation)
         cosign.acknowledge(fsm, operation)
     elif operation.kind is not Kind.CLOSE_MUTUAL:
         fsm.fall_back(CONFLICT, tell_peer=True)

@@ -175,7 +175,14 @@ class Registry:
         return fsm
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self.chain, behaviour.take, self._note_end, self._save, self.book.note_report)
+        return Surroundings(
+            self.chain,
+            behaviour.take,
+            self._note_end,
+            self._save,
+            self.book.note_report,
+            self.book.note_reused,
+        )
 
     def _new_fsm_id(self) -> str:
         self.issued.append(encoding.encode("ba", self.random_bytes(FSM_ID_BYTES)))

@@ -1,4 +1,5 @@
-"""`python -m tests.faults.nodes`: a node restarted in order, half-open, silent, slow, talking nonsense, and killed.
+"""`python -m tests.faults.nodes`: a node restarted in order, half-open, silent, slow, talking nonsense, and killed;
+a peer that uses a payment which it had refused.
 
 Payments go on all the time; after each repair every channel pays both ways again within 15 s. Then the oracle judges
 and excuses nothing. The last trouble is `kill`: channels are lost, `recovery_required` is told, the rescue kit is
@@ -17,6 +18,7 @@ from bridge.app.rescue import kit
 from bridge.broker.permission import definitions
 from bridge.broker.private import PrivateBroker
 from bridge.channel.identifier import ChannelName
+from bridge.channel.terms import Role
 from bridge.sim.fault import Flood, Freeze, Garbage, Huge, Kill, Start, Stop, Thaw
 from bridge.sim.nemesis import carry_out
 from tests.faults.payers import PATIENCE_SECONDS, Payers, Strike
@@ -24,6 +26,8 @@ from tests.faults.record import gather
 from tests.faults.split import Direction
 from tests.faults.wiring import Wired, wired
 from tests.oracle.judgement import doubtful, judge, tally
+from tests.oracle.witness import find_channels
+from tests.simulation.rogue import reuse
 from tests.system.house import Pair
 
 RECOVERY_SECONDS = 15.0
@@ -124,8 +128,19 @@ async def flooding(payers: Payers) -> None:
     await payers.strike(Flood(seconds=1.0, frames_per_ms=60))
 
 
+async def reused(payers: Payers) -> None:
+    """A payment is refused, and made after all while its payer is away: that is told and corrected, there alone."""
+    pair, word, node = payers.house.pairs[0], "alarm.abandoned_state_used", payers.house.node
+    known = payers.told(word)
+    (channel,) = find_channels(node, [pair.account("initiator"), pair.account("responder")])
+    for rule in reuse(Role.RESPONDER, channel):
+        await carry_out(node, rule)
+    await payers.house.event(pair.initiator, "command.outcome_corrected")
+    assert payers.told(word) - known == {pair.initiator: 1}
+
+
 TROUBLES: tuple[Strike, ...] = (
-    *(huge, half_open, garbage, silent, slow, one_way, flooding, unheard, torn_out, torn_back),
+    *(reused, huge, half_open, garbage, silent, slow, one_way, flooding, unheard, torn_out, torn_back),
     *(restarted, half_open_again),
 )
 """The restart comes late: after a reestablish a socket that was lost in silence costs the quiet time of 65 s."""

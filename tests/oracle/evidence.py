@@ -95,7 +95,7 @@ class Fact:
     role: str
     what: str
     """`conflict`, the name of an `info`, `state` for the answer to a state query; `admitted` or `refused` when a client
-    came back.
+    came back; `reused`.
     """
     round: int
     """The latest co-signed one of that side at that moment."""
@@ -106,6 +106,8 @@ class Fact:
     """The round that a conflict names."""
     half_hash: str | None = None
     """What a state answer shows as half-signed."""
+    reused_hash: str | None = None
+    """Of `reused`: the transaction for which an earlier signature of this side counted, while its client was away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,10 +271,46 @@ class Evidence:
         """Channel to its pair and role."""
         return {pair.channel(role): (pair, role) for pair in self.pairs for role in ("initiator", "responder")}
 
+    @cached_property
+    def reused(self) -> set[tuple[str, str]]:
+        """Channel and transaction of each signature of ours that the node shows to have been used after all."""
+        return {
+            (pair.channel(fact.role), fact.reused_hash)
+            for pair in self.pairs
+            for fact in pair.facts
+            if fact.reused_hash is not None
+        }
+
+    @cached_property
+    def unseen(self) -> set[tuple[str, str]]:
+        """Of these, those of a channel that was lost before its node answered this side once more."""
+        shown = {
+            (pair.channel(fact.role), fact.reused_hash)
+            for pair in self.pairs
+            for fact in pair.facts
+            if fact.reused_hash is not None
+            and (
+                not pair.is_lost
+                or any(said.what == "state" and said.role == fact.role and said.at > fact.at for said in pair.facts)
+            )
+        }
+        return self.reused - shown
+
+    @cached_property
+    def corrected(self) -> dict[str, str]:
+        """Command id to the outcome it was given after its end, where the node shows why."""
+        return {
+            body["data"]["command_id"]: body["data"]["outcome"]
+            for channel, bodies in self.event_bodies.items()
+            for body in bodies
+            if (body["family"], body["name"]) == ("command", "outcome_corrected")
+            and (channel, body["data"]["tx_hash"]) in self.reused
+        }
+
     def outcome(self, command_id: str) -> str | None:
-        """The word for it, None when nothing was ever said."""
+        """The latest word for it, None when nothing was ever said."""
         verdict = self.verdicts.get(command_id)
-        return None if verdict is None else str(verdict["outcome"])
+        return None if verdict is None else self.corrected.get(command_id, str(verdict["outcome"]))
 
 
 def history(pair: Pair) -> list[State]:

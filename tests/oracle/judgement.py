@@ -29,6 +29,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     sequence.each_channel_was_heard,
     outcome.each_command_has_an_outcome,
     outcome.no_channel_is_halted,
+    outcome.what_was_used_after_all_is_told,
     outcome.each_command_ends_once,
     outcome.repeated_results_are_identical,
     signature.one_transaction_a_round,

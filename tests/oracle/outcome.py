@@ -1,6 +1,7 @@
 """Rules about results: every accepted command is answered, and ends once."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from math import floor
@@ -14,7 +15,6 @@ HALTS = frozenset(
         "alarm.invariant_violation",
         "alarm.foreign_state",
         "alarm.recovery_required",
-        "alarm.abandoned_state_used",
     }
 )
 REFUSED_SECONDS, LEAST_REFUSALS = 145.0, 5
@@ -65,6 +65,41 @@ def _was_refused(pair: Pair, role: str, told_at: float) -> bool:
     begin = told_at - REFUSED_SECONDS
     came = [fact.what for fact in pair.facts if fact.role == role and begin <= fact.at <= told_at]
     return came.count("refused") >= LEAST_REFUSALS and "admitted" not in came
+
+
+def what_was_used_after_all_is_told(evidence: Evidence) -> Iterator[Violation]:
+    """A signature cannot be taken back: where the node shows that a failed command has happened after all, its channel
+    says so, once, and corrects the outcome; otherwise nothing of the kind is said. Where the node lost the channel
+    before it could show it, nobody can know.
+    """
+    due = dict.fromkeys(_used_after_all(evidence), 1)
+    for word, outcome in (("alarm.abandoned_state_used", None), ("command.outcome_corrected", "succeeded")):
+        told = Counter(
+            (channel, body["data"]["tx_hash"], body["data"]["command_id"])
+            for channel, bodies in evidence.event_bodies.items()
+            for body in bodies
+            if f"{body['family']}.{body['name']}" == word and body["data"].get("outcome") == outcome
+        )
+        for channel, tx_hash, command_id in sorted(due.keys() | told.keys()):
+            found = channel, tx_hash, command_id
+            if told[found] != due.get(found, 0):
+                text = f"{channel} told {word} {told[found]} times, due {due.get(found, 0)}: {tx_hash}"
+                yield Violation("what was used after all is told", command_id, text)
+
+
+def _used_after_all(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
+    """Channel, transaction and command of each payment told `failed` whose signature the node shows as used."""
+    moved: dict[tuple[str, int | None], str] = {
+        (sent.channel, sent.amount): sent.command_id for sent in evidence.sent if sent.amount is not None
+    }
+    for pair in evidence.pairs:
+        for state in evidence.applied[pair.name]:
+            for channel in (pair.initiator, pair.responder):
+                command_id = moved.get((channel, state.amount))
+                verdict = evidence.verdicts.get(command_id or "", {})
+                is_used = (channel, state.tx_hash) in evidence.reused - evidence.unseen
+                if command_id and is_used and verdict.get("outcome") == "failed":
+                    yield channel, state.tx_hash, command_id
 
 
 def each_command_ends_once(evidence: Evidence) -> Iterator[Violation]:

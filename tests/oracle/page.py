@@ -93,6 +93,7 @@ def _read_fact(entry: Entry, epoch: float) -> Fact:
         code=entry["code"],
         raised_at=entry["raised_at"],
         half_hash=entry["half_hash"],
+        reused_hash=entry["reused_hash"],
     )
 
 

@@ -36,6 +36,13 @@ def _applied_amounts(evidence: Evidence) -> set[int]:
     return {amount for _, _, amount in _applied(evidence)}
 
 
+def _is_honest(evidence: Evidence, pair: Pair, state: State, sent: Sent) -> bool:
+    """Whether it was told as failed and exposed, and its channel lost before anybody could see that it was used."""
+    verdict = evidence.verdicts.get(sent.command_id, {})
+    is_unseen = state.payer is not None and (pair.channel(state.payer), state.tx_hash) in evidence.unseen
+    return is_unseen and bool(verdict.get("exposure"))
+
+
 def amounts_are_unique(evidence: Evidence) -> Iterator[Violation]:
     """Otherwise the run proves nothing."""
     owner: dict[int, str] = {}
@@ -74,18 +81,25 @@ def succeeded_was_applied(evidence: Evidence) -> Iterator[Violation]:
 def applied_has_succeeded(evidence: Evidence) -> Iterator[Violation]:
     """Applied and `in_doubt` is honest; applied and anything else, or nothing, is not."""
     asked = _moving(evidence)
-    for pair, _, amount in _applied(evidence):
+    for pair, state, amount in _applied(evidence):
         sent = asked.get(amount)
         outcome = None if sent is None else evidence.outcome(sent.command_id)
-        if sent is not None and outcome not in ("succeeded", "in_doubt"):
+        if (
+            sent is not None
+            and outcome not in ("succeeded", "in_doubt")
+            and not _is_honest(evidence, pair, state, sent)
+        ):
             yield Violation("applied has succeeded", sent.command_id, f"{amount} is applied on {pair.name}: {outcome}")
 
 
 def failed_was_not_applied(evidence: Evidence) -> Iterator[Violation]:
     """Who was told "failed" pays again."""
-    applied = _applied_amounts(evidence)
-    for amount, sent in _moving(evidence).items():
-        if evidence.outcome(sent.command_id) in ("failed", "rejected") and amount in applied:
+    asked = _moving(evidence)
+    for pair, state, amount in _applied(evidence):
+        sent = asked.get(amount)
+        if sent is None or _is_honest(evidence, pair, state, sent):
+            continue
+        if evidence.outcome(sent.command_id) in ("failed", "rejected"):
             code = evidence.verdicts[sent.command_id].get("code")
             yield Violation("failed was not applied", sent.command_id, f"{amount} is applied, told as {code}")
 

@@ -140,6 +140,19 @@ def books(*entries: dict[str, object], alarm: bool = True) -> Planting:
     return lambda good: replace(good, events=(*EVENTS_I, *told), last_seq={"a-i": 6, "a-r": len(told)})
 
 
+def reused() -> Planting:
+    """The node shows that the initiator's earlier signature of the fifth round counted while its client was away."""
+    fact = Fact("initiator", "reused", 4, EPOCH + 4.0, reused_hash="hash 5 16")
+    return lambda good: replace(good, pairs=(replace(good.pairs[0], facts=(*FACTS, fact)),))
+
+
+def used(word: str, **fields: object) -> list[Arrived]:
+    """That event of the initiator's, about the sixth command."""
+    (made,) = events("a-i", [word], len(EVENTS_I) + 1, digest(EVENTS_I[-1].body))
+    data = {"command_id": "6", "round": 5, "tx_hash": "hash 5 16"} | fields
+    return [replace(made, body=json.dumps(json.loads(made.body) | {"data": data}).encode())]
+
+
 PLANTED: dict[str, tuple[Planting, str]] = {
     "two commands of one amount": (
         all_of(sent(replace(SIX, amount=13)), results(result("6", "failed"))),
@@ -188,6 +201,25 @@ PLANTED: dict[str, tuple[Planting, str]] = {
     "a channel that was lost": (
         lambda good: replace(good, events=(*EVENTS, *events("c-i", ["alarm.recovery_required"]))),
         "no channel is halted",
+    ),
+    "an alarm for nothing": (
+        lambda good: replace(good, events=(*EVENTS, *used("alarm.abandoned_state_used"))),
+        "what was used after all is told",
+    ),
+    "a correction for nothing": (
+        lambda good: replace(good, events=(*EVENTS, *used("command.outcome_corrected", outcome="succeeded"))),
+        "what was used after all is told",
+    ),
+    "a signature used in silence": (
+        all_of(results(result("6", "failed")), sent(SIX), states(state(5, 16, "initiator", 71, 129)), reused()),
+        "what was used after all is told",
+    ),
+    "an alarm without its correction": (
+        all_of(
+            *(results(result("6", "failed")), sent(SIX), states(state(5, 16, "initiator", 71, 129)), reused()),
+            lambda good: replace(good, events=(*EVENTS, *used("alarm.abandoned_state_used"))),
+        ),
+        "failed was not applied",
     ),
     "two ends": (results(result("3", "succeeded")), "each command ends once"),
     "doubt behind the end": (results(result("1", "in_doubt")), "each command ends once"),
@@ -326,6 +358,19 @@ PLANTED |= {
         "what is unexplained is told",
     ),
 }
+
+
+def test_a_signature_that_was_used_is_told_and_corrected() -> None:
+    """The alarm belongs to such a run, and the corrected outcome is the one that counts."""
+    told = [used("alarm.abandoned_state_used")[0]]
+    (second,) = used("command.outcome_corrected", outcome="succeeded")
+    body = json.loads(second.body) | {"seq": len(EVENTS_I) + 2, "prev": digest(told[0].body)}
+    told.append(replace(second, body=json.dumps(body).encode(), headers={"ce-id": f"event:a-i:{body['seq']}"}))
+    run = all_of(results(result("6", "failed")), sent(SIX), states(state(5, 16, "initiator", 71, 129)), reused())(GOOD)
+    run = replace(run, events=(*EVENTS_I, *told, *EVENTS[len(EVENTS_I) :]), last_seq={"a-i": 8, "a-r": 4})
+    run = replace(run, booked={"a-i": (71, 129), "a-r": (71, 129)})
+    assert [str(violation) for violation in judge(run)] == []
+    assert tally(run)["succeeded"] == tally(GOOD)["succeeded"] + 1
 
 
 @pytest.mark.parametrize("name", PLANTED)

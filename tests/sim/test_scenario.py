@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from bridge.channel.identifier import ChannelId
 from bridge.channel.terms import Role
-from bridge.sim.fault import Await, Cut, CutAt, Delay, Double, Heal, Mine, Refuse, Swallow, Wait, word_of
+from bridge.sim.fault import Await, Cut, CutAt, Delay, Double, Heal, Mine, Refuse, Reuse, Swallow, Wait, word_of
 from bridge.sim.nemesis import carry_out
 from bridge.sim.scenario import Scenario, ScenarioInvalid, parse, read
 from bridge.sim.server import SimulatedNode
@@ -265,6 +266,44 @@ async def test_the_next_proposal_is_refused_with_a_code() -> None:
         assert "sign.update_ack" not in pair.responder.words
         await pair.initiator.pay(5)
         await pair.initiator.until("update", 2)
+
+
+async def test_a_client_that_says_it_refuses_uses_both_signatures_once_the_payer_is_away() -> None:
+    """observed.md "A signature cannot be taken back": refused, and paid all the same while nobody could be asked."""
+    async with running() as node, opened(node) as pair:
+        await carry_out(node, Reuse(role=Role.RESPONDER))
+        await pair.initiator.pay(5)
+        await pair.initiator.until("conflict 147")
+        await pair.responder.until("aborted_update")
+        assert node.round(pair.channel_id, Role.INITIATOR) == 1
+        pair.initiator.cut()
+        await pair.responder.until("update", 3)
+        assert node.round(pair.channel_id, Role.INITIATOR) == 2
+        page = node.registry.book.pages[pair.channel_id]
+        (used,) = [fact for fact in page.facts if fact.what == "reused"]
+        assert (used.role, used.reused_hash) == (Role.INITIATOR, page.states[-1]["tx_hash"])
+
+
+async def test_a_kept_payment_is_of_no_use_once_its_round_is_over() -> None:
+    """The next co-signed state takes it its use, whoever is away then; a refusal is nothing that could be kept."""
+    async with running() as node, opened(node) as pair:
+        await carry_out(node, Reuse(role=Role.RESPONDER))
+        pair.responder.is_signing = False
+        await pair.initiator.pay(5)
+        await pair.responder.until("sign.update_ack")
+        await pair.responder.send("update_ack", {"error": 150})
+        await pair.initiator.until("conflict 150")
+        pair.responder.is_signing = True
+        await pair.initiator.pay(6)
+        await pair.initiator.until("conflict 147")
+        await pair.initiator.pay(7)
+        await pair.initiator.until("update", 2)
+        pair.initiator.cut()
+        payer = node.registry.running[ChannelId(pair.channel_id), Role.INITIATOR]
+        await until_true(lambda: payer.client is None)
+        held = await pair.responder.ask("get.balances", {"accounts": [INITIATOR]})
+        assert held == [{"account": INITIATOR, "balance": 69_999_999_999_993}]
+        assert "reused" not in [fact.what for fact in node.registry.book.pages[pair.channel_id].facts]
 
 
 async def test_a_rule_stands_over_a_reconnect_and_for_its_channel_only() -> None:

@@ -14,6 +14,8 @@ DIALECTS = ("json-rpc", "legacy-late", "legacy-seed")
 ROLES = ("initiator", "responder")
 CHOICES = 30
 """Numbers an order is drawn from: as many for each action of any kind of point."""
+REUSES = 0.15
+"""The share of worlds with a dishonest client."""
 FIRST_AMOUNT = 1_000_000
 """Amounts count up from here: each is unique, and none is another's sum."""
 
@@ -142,9 +144,18 @@ class NoticeLate:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """The client of that role is dishonest: it says that it refuses the next payment, to which the payer's client loses
+    its socket, and uses both signatures while that is away."""
+
+    at: float
+    role: str
+
+
 OnBus = BusLoss | Nacks | HeldConfirms
 OnLink = Cut | Freeze | HalfOpen
-OnNode = NodeRestart | PeerGone | NoticeLate
+OnNode = NodeRestart | PeerGone | NoticeLate | Reuse
 Fault = Kill | Stop | OnBus | OnLink | OnNode | Mischief | Pause
 
 
@@ -200,6 +211,7 @@ def draw_plan(seed: int) -> Plan:
     steps = _draw_steps(random)
     plan = Plan(seed, dialect, is_split)
     faults = tuple(_draw_fault(random, plan) for _ in range(random.choice((1, 1, 2, 2, 3, 5))))
+    faults += _draw_reuse(seed, dialect)
     orders = {random.randrange(20, 400): random.randrange(CHOICES) for _ in range(random.choice((0, 1, 2, 4)))}
     restart_seconds, heals_at = random.choice((0.05, 0.3, 2.0)), random.choice((20.0, 20.0, 100.0))
     return Plan(
@@ -213,6 +225,16 @@ def draw_plan(seed: int) -> Plan:
         heals_at=heals_at,
         has_logs=True,
     )
+
+
+def _draw_reuse(seed: int, dialect: str) -> tuple[Fault, ...]:
+    """In some worlds, whatever else is drawn. In the legacy dialects nothing is left to be used: an FSM dies with its
+    client.
+    """
+    random = Random(f"reuse {seed}")  # noqa: S311  # to repeat a run
+    if dialect != "json-rpc" or random.random() >= REUSES:
+        return ()
+    return (Reuse(random.uniform(0.0, 3.0), random.choice(ROLES)),)
 
 
 def _draw_steps(random: Random) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import get_args
+from unittest.mock import patch
 
 import pytest
 
@@ -15,11 +16,13 @@ from tests.simulation.plan import (
     NoticeLate,
     PeerGone,
     Plan,
+    Reuse,
     Step,
     Stop,
     draw_plan,
 )
 from tests.simulation.point import Action
+from tests.simulation.rogue import reuse
 from tests.simulation.world import Ending, run
 
 STEPS = tuple(Step(float(number), "initiator", "transfer", FIRST_AMOUNT + number) for number in range(3))
@@ -86,6 +89,52 @@ def test_a_handshake_that_is_spoilt_at_a_reestablish_is_the_stated_exception(act
 
 def test_an_end_that_is_noticed_late_is_survived() -> None:
     meet(NodeRestart(0.1), NoticeLate(3.0, 0.6), Stop(4.0, "bridge-initiator", 0.1))
+
+
+@pytest.mark.parametrize("role", ["initiator", "responder"])
+def test_a_refused_payment_that_is_used_after_all_is_told_and_corrected(role: str) -> None:
+    """What was told failed has happened: the operators are called, and the books show it. Without the use nobody is."""
+    payer = "responder" if role == "initiator" else "initiator"
+    steps = tuple(Step(1.0 + number, payer, "transfer", FIRST_AMOUNT + number) for number in range(3))
+    ending = run(Plan(4, steps=steps, faults=(Reuse(0.5, role),)))
+    assert [str(violation) for violation in ending.violations] == []
+    assert ending.evidence.verdicts["command-0"]["code"] == "peer_refused"
+    assert ending.evidence.outcome("command-0") == "succeeded"
+    assert "alarm.abandoned_state_used" in ending.evidence.told[f"c-{payer}"]
+    assert "alarm.abandoned_state_used" not in ending.evidence.told[f"c-{role}"]
+
+
+def test_a_refused_signature_that_nobody_could_use_is_nobodys_alarm() -> None:
+    """The payer's client stays: the next payment takes the refused one its round."""
+    with patch("tests.simulation.world.reuse", lambda role: reuse(role)[:1]):
+        ending = run(Plan(4, steps=STEPS, faults=(Reuse(0.5, "responder"),)))
+    assert [str(violation) for violation in ending.violations] == []
+    assert (ending.evidence.outcome("command-1"), ending.evidence.outcome("command-2")) == ("failed", "succeeded")
+    assert ending.evidence.reused == set()
+
+
+def test_an_alarm_that_is_not_raised_is_found() -> None:
+    """The rule that demands it, and those of the coins: without a correction what failed was applied."""
+    with patch("bridge.channel.agreement.tell_used", lambda turn, *_: turn):
+        ending = run(Plan(4, steps=STEPS, faults=(Reuse(0.5, "responder"),)))
+    rules = {violation.rule for violation in ending.violations}
+    assert {"what was used after all is told", "failed was not applied", "applied has succeeded"} <= rules
+
+
+def test_books_follow_a_payment_that_was_used_after_all_while_the_next_one_waits() -> None:
+    """The node's answer about the balances comes while the next payment is under way, and counts for nothing then."""
+    steps = tuple(Step(1.0 + number / 100, "initiator", "transfer", FIRST_AMOUNT + number) for number in range(6))
+    ending = run(Plan(4, steps=steps, faults=(Reuse(0.5, "responder"),)))
+    assert [str(violation) for violation in ending.violations] == []
+    assert "alarm.books_disagree" not in ending.evidence.told["c-initiator"]
+
+
+def test_a_use_that_a_killed_node_took_with_it_is_exposed_and_no_lie() -> None:
+    """Failed, with our signature at the peer: more nobody can know once the channel is lost."""
+    ending = run(Plan(4, steps=STEPS, faults=(Reuse(0.5, "responder"), NodeRestart(1.2, is_killed=True))))
+    assert [str(violation) for violation in ending.violations] == []
+    assert ending.evidence.reused == ending.evidence.unseen != set()
+    assert ending.evidence.verdicts["command-1"]["exposure"]
 
 
 def test_a_payment_that_timed_out_lets_the_peer_come_back() -> None:

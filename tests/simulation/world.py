@@ -60,11 +60,13 @@ from tests.simulation.plan import (
     Pause,
     PeerGone,
     Plan,
+    Reuse,
     Step,
     Stop,
 )
 from tests.simulation.point import Point, Points
 from tests.simulation.process import Process
+from tests.simulation.rogue import reuse
 from tests.simulation.surroundings import freeze, surroundings
 from tests.simulation.troop import LOOK_SECONDS, Troop, aside, describe
 from tests.simulation.trouble import CALL_SECONDS, Trouble
@@ -279,6 +281,9 @@ class World:
                 await carry_out(self.node, PeerDisconnected(role=Role(role)))
             case NoticeLate(seconds=seconds):
                 self.node.gate.notice_seconds = seconds
+            case Reuse(role=role):
+                for rule in reuse(Role(role)):
+                    await carry_out(self.node, rule)
             case BusLoss(process=name):
                 self.troop.lose_bus(name)
             case Nacks() | HeldConfirms() | Mischief():
