@@ -173,6 +173,36 @@ async def test_a_shutdown_while_a_request_is_open_is_postponed_and_blocks_the_so
         assert "sign.update_ack" not in pair.responder.words
 
 
+async def test_a_shutdown_to_an_absent_client_is_met_with_silence_until_the_peer_gives_up() -> None:
+    """Nobody is asked and nobody refuses: it ends by a timer, and the channel goes on."""
+    async with running() as node, opened(node, both={"timeout_accept": 300}) as pair:
+        await carry_out(node, Cut(role=Role.RESPONDER))
+        await pair.responder.until_closed()
+        began = asyncio.get_running_loop().time()
+        await pair.initiator.send("shutdown", {}, id=1)
+        await pair.initiator.until("sign.shutdown_sign")
+        await pair.initiator.until("conflict 3")
+        assert asyncio.get_running_loop().time() - began >= 0.3
+        assert await pair.initiator.ask("system", {"action": "ping"}) == {"action": "system", "tag": "pong"}
+
+
+async def test_an_update_of_the_peer_that_came_back_kills_whoever_waits_for_its_shutdown() -> None:
+    """Observed: the closer's FSM crashes, its client hears no frame, and the peer's lives on alone or ends with it."""
+    async with running() as node, opened(node) as pair:
+        channel_id, fsm_id = pair.channel_id, pair.fsm_id("responder")
+        await carry_out(node, Cut(role=Role.RESPONDER))
+        await pair.responder.until_closed()
+        await pair.initiator.send("shutdown", {}, id=1)
+        await pair.initiator.until("sign.shutdown_sign")
+        back = await Party.open(node, returning("responder", channel_id, fsm_id))
+        pair.initiator.forget()
+        await back.pay(5)
+        assert await pair.initiator.until_closed() == (1011, "")
+        assert pair.initiator.words == []
+        await back.until("peer_disconnected")
+        await back.close()
+
+
 async def test_after_an_update_too_large_the_peers_next_update_splits_the_channel() -> None:
     """Our acknowledgement takes the dead way: we are one round ahead, for ever."""
     async with running() as node, opened(node, both=SOON) as pair:
