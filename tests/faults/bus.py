@@ -1,4 +1,4 @@
-"""`python -m tests.faults.bus`: every trouble of RabbitMQ in its full length, one after the other on one broker.
+"""`python -m tests.faults.bus`: every trouble of RabbitMQ and of the links to it, in its full length, on one broker.
 
 The oracle judges each (tests.faults.broker); recovery within 15 s after the repair, node sockets alive meanwhile.
 """
@@ -14,6 +14,7 @@ from bridge.broker.private import PrivateBroker
 from tests.faults.broker import BROKER_TROUBLES
 
 SECONDS = {"stopped": 120.0, "frozen": 40.0, "out_of_memory": 30.0, "killed_in_mid_payment": 40.0, "half_open": 0.0}
+SECONDS |= dict.fromkeys(("delayed", "unheard", "deaf", "signers_frozen"), 3.0)
 """Two minutes of absence are asked for; the others last longer than any bound of the bridge's. A half-open link lasts
 until both its ends have found out.
 """

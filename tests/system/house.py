@@ -112,6 +112,8 @@ class House:
     """Whether the client has a queue for sign requests, to judge them: then none is ever unroutable."""
     bridge_url: str | None = None
     """The bridge's own way to the broker; None: everybody's."""
+    signer_url: str | None = None
+    """Of the signers', where it is another one."""
     client: BusClient | None = None
     running: asyncio.Task[None] | None = None
     background: asyncio.Task[None] | None = None
@@ -291,6 +293,7 @@ async def house(
     is_judged: bool = True,
     reads_questions: bool = True,
     bridge_url: str | None = None,
+    signer_url: str | None = None,
 ) -> AsyncIterator[House]:
     """A running house: node, topology, signers for every account, client, bridge.
 
@@ -303,7 +306,7 @@ async def house(
         stack.push_async_callback(node.stop)
         prefix = prefix or f"t{uuid.uuid4().hex[:10]}"
         made = House(url, directory, prefix, pairs, node, limits=dict(limits or {}), is_judged=is_judged)
-        made.reads_questions, made.bridge_url = reads_questions, bridge_url
+        made.reads_questions, made.bridge_url, made.signer_url = reads_questions, bridge_url, signer_url
         topology = plan(made.config())
         await apply(url, topology)
         stack.push_async_callback(_remove, url, topology)
@@ -385,7 +388,7 @@ async def _signers(made: House) -> AsyncIterator[None]:
     )
     with Guard(made.directory / "signer-data") as guard:
         signer = Signer(keys, dict.fromkeys(keys, everything), SteadyClock(), guard)
-        service = SignerService(made.prefix, signer, Access(Broker(url=made.url)))
+        service = SignerService(made.prefix, signer, Access(Broker(url=made.signer_url or made.url)))
         task = asyncio.create_task(service.run(), name="signers")
         await service.ready.wait()
         try:

@@ -32,6 +32,28 @@ class Unconfirmed:
         await crossing.forward()
 
 
+class Torn:
+    """A watch under which the next message of a direction ends its connection, five bytes before its own end."""
+
+    def __init__(self) -> None:
+        self.due: Direction | None = None
+        self._torn = asyncio.Event()
+
+    async def tear(self, direction: Direction) -> None:
+        """Returns once it has happened."""
+        self.due = direction
+        self._torn.clear()
+        await self._torn.wait()
+
+    async def see(self, crossing: Crossing) -> None:
+        piece, direction = crossing.piece, crossing.direction
+        if direction is self.due and piece.word in ("basic.publish", "basic.deliver"):
+            self.due = None
+            crossing.connection.proxy.cut_after(len(piece.data) - 5, direction)
+            self._torn.set()
+        await crossing.forward()
+
+
 async def gone(link: Proxy, connections: Collection[Connection]) -> None:
     """Both ends of these connections have given them up."""
     while link.connections & set(connections):

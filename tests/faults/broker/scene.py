@@ -277,16 +277,20 @@ async def scene(
     limits: Mapping[str, Any] | None = None,
     pairs: Sequence[Pair] = PAIRS,
     link: Proxy | None = None,
+    signer_link: Proxy | None = None,
 ) -> AsyncIterator[Scene]:
     """A running one, every channel open. Its queues are durable: they outlive the broker's troubles.
 
-    `link`: what stands between the bridge and the broker; clients and signers keep their own straight way.
+    `link`: what stands between the bridge and the broker, `signer_link` between the signers and it; whoever has none
+    keeps a straight way.
     """
     with tempfile.TemporaryDirectory(prefix="channel-bridge-scene-") as directory:
         url = broker.url()
         options: dict[str, Any] = {"durable": True, "limits": limits, "reads_questions": False}
         if link is not None:
             options["bridge_url"] = url.replace(f":{broker.port}/", f":{link.port}/")
+        if signer_link is not None:
+            options["signer_url"] = url.replace(f":{broker.port}/", f":{signer_link.port}/")
         async with (
             house(url, Path(directory), *pairs, **options) as home,
             Connection(url, "scene", call_seconds=10) as connection,

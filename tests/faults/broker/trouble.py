@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from bridge.app.deployment import plan
 from bridge.broker.private import PrivateBroker
 from bridge.broker.topology import Binding, Queue, Topology, apply
-from tests.faults.broker.link import Unconfirmed, gone
+from tests.faults.broker.link import Torn, Unconfirmed, gone
 from tests.faults.broker.scene import ROLES, Scene, scene
 from tests.faults.proxy import Proxy, broker_link, proxied
+from tests.faults.split import Direction
 
 Figures = dict[str, object]
 Trouble = Callable[[PrivateBroker, float], Awaitable[Figures]]
@@ -22,11 +23,15 @@ CALL_SECONDS = 5.0
 """The bridge's bound of a broker call here: the default, 30 s, only makes the runs longer."""
 SILENT_SECONDS = 60.0
 """Both ends of a silent connection know by then: a heartbeat is due every 10 s."""
+DELAY_SECONDS = 0.05
 
 
-async def _endure(broker: PrivateBroker, seconds: float, strike: Strike, link: Proxy | None = None) -> Figures:
+async def _endure(
+    broker: PrivateBroker, seconds: float, strike: Strike, link: Proxy | None = None, signer_link: Proxy | None = None
+) -> Figures:
     """Payments run; the strike returns with the broker repaired."""
-    async with scene(broker, limits={"broker_timeout_seconds": CALL_SECONDS}, link=link) as stage:
+    limits = {"broker_timeout_seconds": CALL_SECONDS}
+    async with scene(broker, limits=limits, link=link, signer_link=signer_link) as stage:
         stage.begin()
         await stage.paid(4)
         await strike(stage, seconds)
@@ -120,6 +125,83 @@ async def half_open(broker: PrivateBroker, seconds: float) -> Figures:
                 await gone(link, silent)
 
         return await _endure(broker, seconds, strike, link)
+
+
+async def torn(broker: PrivateBroker, _: float) -> Figures:
+    """A connection is lost in the middle of a message: one the bridge publishes, and one it is given."""
+    watch = Torn()
+    async with proxied(broker.port, broker_link, watch.see) as link:
+
+        async def strike(stage: Scene, _: float) -> None:
+            for direction in Direction:
+                known = link.accepted
+                async with asyncio.timeout(SILENT_SECONDS):
+                    await watch.tear(direction)
+                    while link.accepted == known:
+                        link.news.clear()
+                        await link.news.wait()
+                await stage.paid(4)
+
+        return await _endure(broker, 0.0, strike, link)
+
+
+async def delayed(broker: PrivateBroker, seconds: float) -> Figures:
+    """Whatever crosses comes late, in its order: no reason to give a connection up."""
+    async with proxied(broker.port, broker_link) as link:
+
+        async def strike(stage: Scene, duration: float) -> None:
+            known = link.accepted
+            link.delay_seconds = DELAY_SECONDS
+            await stage.paid(4)
+            await asyncio.sleep(duration)
+            link.heal()
+            assert link.accepted == known, "a connection was given up for being slow"
+
+        return await _endure(broker, seconds, strike, link)
+
+
+async def unheard(broker: PrivateBroker, seconds: float) -> Figures:
+    """What the bridge says reaches nobody, on new connections either; what it is told does."""
+    return await _one_way(broker, seconds, Direction.OUT)
+
+
+async def deaf(broker: PrivateBroker, seconds: float) -> Figures:
+    """What the bridge says arrives, and nothing comes back: what it publishes may be there, and is sent again."""
+    figures = await _one_way(broker, seconds, Direction.BACK)
+    assert figures["repeated events"], "nothing arrived, or all of it was confirmed"
+    return figures
+
+
+async def _one_way(broker: PrivateBroker, seconds: float, direction: Direction) -> Figures:
+    async with proxied(broker.port, broker_link) as link:
+
+        async def strike(stage: Scene, duration: float) -> None:
+            link.freeze(direction)
+            passed = link.passed[direction]
+            await asyncio.sleep(duration + CALL_SECONDS)
+            assert link.passed[direction] == passed, "something came through"
+            assert stage.pending == len(stage.home.pairs), "payments went on"
+            link.heal()
+
+        return await _endure(broker, seconds, strike, link)
+
+
+async def signers_frozen(broker: PrivateBroker, seconds: float) -> Figures:
+    """The signers' own link stands still both ways: payments wait for them, no channel is harmed."""
+    async with proxied(broker.port, broker_link) as link:
+
+        async def strike(stage: Scene, duration: float) -> None:
+            link.freeze()
+            await stage.until(lambda: stage.pending == len(stage.home.pairs))
+            await stage.awaiting_signature()
+            succeeded = stage.succeeded
+            await asyncio.sleep(duration + CALL_SECONDS)
+            assert stage.succeeded == succeeded, "somebody signed"
+            link.heal()
+
+        figures = await _endure(broker, seconds, strike, signer_link=link)
+    assert figures["succeeded"] == figures["payments"], "a payment failed for want of a signature that was only late"
+    return figures
 
 
 async def refusing(broker: PrivateBroker, seconds: float) -> Figures:
@@ -240,6 +322,11 @@ BROKER_TROUBLES: tuple[Trouble, ...] = (
     frozen,
     unconfirmed,
     half_open,
+    torn,
+    delayed,
+    unheard,
+    deaf,
+    signers_frozen,
     refusing,
     unbound,
     cancelled,
