@@ -3,7 +3,9 @@ that can go wrong there.
 
 The points of both sides count: whoever proposes and whoever acknowledges have a bridge each. A second payment follows
 each flow, so that a channel that was killed by the fault shows. Transfer and deposit are swept once more on a channel
-that was reestablished, where every lost socket ends an FSM. Prints a line a flow, and how to replay what broke.
+that was reestablished, where every lost socket ends an FSM. A payment is swept once more without the second one, from
+its outcome to the proof of its round and what comes of it; both sides have that proof in the end. Prints a line a
+flow, and how to replay what broke.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from itertools import product, zip_longest
 from multiprocessing import get_context
 
 from tests.simulation.brief import Brief, live
+from tests.simulation.cast import USER
 from tests.simulation.plan import DIALECTS, FIRST_AMOUNT, ROLES, Plan, Step
 from tests.simulation.point import ACTIONS, Action, Kind, Point
 from tests.simulation.world import run
@@ -28,6 +31,10 @@ A letter is a message that is said at least once.
 No dialect lacks a flow (docs/coverage.md), so none is left out."""
 SEED = 7
 FOLLOWED_AT = 0.9
+PROVEN_AT = 3.0
+"""A proof is asked for after a second of quiet, and then the balances it proves."""
+QUIET_SECONDS = 80.0
+"""A proof whose answer was lost is asked for again a minute later."""
 CHUNK = 8
 TOLD = 500
 
@@ -40,9 +47,22 @@ class Course:
     flow: str
     role: str
     is_reestablished: bool = False
+    is_quiet: bool = False
+    """Nothing follows: swept from the outcome to the proof."""
 
     def __str__(self) -> str:
-        return f"{self.dialect} {self.flow} {self.role}{' reestablished' if self.is_reestablished else ''}"
+        words = (
+            self.dialect,
+            self.flow,
+            self.role,
+            self.is_reestablished and "reestablished",
+            self.is_quiet and "quiet",
+        )
+        return " ".join(word for word in words if word)
+
+    @property
+    def is_special(self) -> bool:
+        return self.is_reestablished or self.is_quiet
 
     @property
     def is_due(self) -> bool:
@@ -50,6 +70,9 @@ class Course:
 
         It reestablishes nothing either. A payment and what waits for the chain show all that a reestablished one does.
         """
+        if self.is_quiet:  # the oldest nodes prove nothing
+            is_known = self.dialect == "json-rpc" or (self.dialect == "legacy-late" and not self.is_reestablished)
+            return self.flow == "transfer" and self.role == "initiator" and is_known
         if self.is_reestablished:
             return self.dialect == "json-rpc" and self.flow in ("transfer", "deposit")
         return self.dialect == "json-rpc" or self.role == "initiator"
@@ -71,20 +94,32 @@ class Case:
     def replay(self) -> str:
         course = self.course
         place = f"--dialect {course.dialect} --flow {course.flow} --role {course.role}"
-        state = " --reestablished" if course.is_reestablished else ""
+        state = " --reestablished" * course.is_reestablished + " --quiet" * course.is_quiet
         return f"python -m tests.simulation.every {place}{state} --point {self.point} --action {self.action} --trace"
 
 
 def plan_of(course: Course) -> Plan:
-    """The flow, and a payment behind it."""
+    """The flow, and a payment behind it, or a time in which both sides get their proof."""
     amount = None if course.flow in ("message", "letter", "shutdown") else FIRST_AMOUNT
-    steps = Step(0.0, course.role, course.flow, amount), Step(FOLLOWED_AT, course.role, "transfer", FIRST_AMOUNT + 1)
+    flow = Step(0.0, course.role, course.flow, amount)
+    if course.is_quiet:
+        return Plan(
+            SEED,
+            course.dialect,
+            is_reestablished=course.is_reestablished,
+            steps=(flow,),
+            heals_at=QUIET_SECONDS,
+            is_proven=True,
+        )
+    steps = flow, Step(FOLLOWED_AT, course.role, "transfer", FIRST_AMOUNT + 1)
     return Plan(SEED, course.dialect, is_reestablished=course.is_reestablished, steps=steps, heals_at=6.0)
 
 
 def points_of(course: Course) -> list[Point]:
-    """Those of the flow itself. Raises ValueError when it breaks a rule without a fault, or does not end as it should:
-    no case would be no failure."""
+    """Those of the flow itself, or of what follows its outcome by itself.
+
+    Raises ValueError when it breaks a rule without a fault, or does not end as it should: no case would be no failure.
+    """
     ending = run(plan_of(course))
     if ending.violations:
         raise ValueError(f"{course} breaks rules without a fault: {ending.violations}")
@@ -92,7 +127,11 @@ def points_of(course: Course) -> list[Point]:
     if outcome != due:
         raise ValueError(f"{course} ends {outcome} without a fault, not {due}")
     start = ending.points[0].at
-    return [point for point in ending.points if point.at < start + FOLLOWED_AT]
+    points = [point for point in ending.points if point.at < start + (PROVEN_AT if course.is_quiet else FOLLOWED_AT)]
+    if not course.is_quiet:
+        return points
+    told = next(place for place, point in enumerate(points) if point.label.startswith(f"results {USER}."))
+    return points[told:]
 
 
 def cases_of(course: Course) -> Iterator[Case]:
@@ -126,6 +165,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--flow", choices=FLOWS)
     parser.add_argument("--role", choices=ROLES)
     parser.add_argument("--reestablished", action="store_true", help="only on channels that were reestablished")
+    parser.add_argument("--quiet", action="store_true", help="only behind a payment that nothing follows")
     parser.add_argument("--point", type=int, help="replay one case")
     parser.add_argument("--action", type=Action, choices=tuple(Action))
     parser.add_argument("--trace", action="store_true")
@@ -135,10 +175,11 @@ def main(words: list[str]) -> int:
     flows = [options.flow] if options.flow else FLOWS
     roles = [options.role] if options.role else ROLES
     states = [True] if options.reestablished else [False, True]
-    courses = [Course(*words) for words in product(dialects, flows, roles, states)]
+    quiet = [True] if options.quiet else [False, True]
+    courses = [Course(*words) for words in product(dialects, flows, roles, states, quiet)]
     if options.point is not None:
         return replay(Case(courses[0], options.point, options.action), is_traced=options.trace)
-    due = [course for course in courses if course.is_due or (options.role and not course.is_reestablished)]
+    due = [course for course in courses if course.is_due or (options.role and not course.is_special)]
     return sweep([case for course in due for case in cases_of(course)], options.jobs)
 
 

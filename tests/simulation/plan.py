@@ -178,6 +178,8 @@ class Plan:
     """How long a process stays down that was killed at a point."""
     heals_at: float = 20.0
     """From then on, or once the last fault is over, nothing more is broken, and the world runs until it is quiet."""
+    is_proven: bool = False
+    """Whether both sides have to hold the proof of their latest round when it heals, unless the channel is lost."""
     has_logs: bool = False
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Options of the channels' policy; what is not named here is allowed."""

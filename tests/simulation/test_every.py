@@ -41,3 +41,24 @@ def test_a_reestablished_channel_is_swept_too(flow: str, role: str) -> None:
     ending = run(Case(course, first.number, Action.KILL_BEFORE).plan, is_traced=True)
     assert not ending.violations
     assert sum("channel_reestablished" in line for line in ending.lines if "< info" in line) >= 2
+
+
+QUIET = Course("json-rpc", "transfer", "initiator", is_quiet=True)
+
+
+def test_the_proof_behind_a_payment_is_swept() -> None:
+    """A payment that follows puts it off, so the other sweep never comes to it."""
+    cases = list(cases_of(QUIET))
+    asked = {point.number for point in points_of(QUIET) if "get.poi" in point.label}
+    assert len(asked) == len(ROLES)
+    assert {case.action for case in cases if case.point in asked} == set(Action)
+
+
+def test_a_proof_that_is_not_asked_for_again_is_found() -> None:
+    """Nothing else would show it before somebody needs it."""
+    number = next(point.number for point in points_of(QUIET) if "get.poi" in point.label)
+    plan = Case(QUIET, number, Action.SWALLOW).plan
+    assert not run(plan).violations
+    with patch("bridge.channel.proof.AGAIN_SECONDS", 1000.0):
+        (found,) = run(plan).violations
+    assert (found.rule, found.subject) == ("the latest round is proven", "c-initiator")

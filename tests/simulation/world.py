@@ -178,6 +178,7 @@ class World:
             await self._until_open()
         self.points.begin()
         await self._endure(client)
+        self._look_for_proofs()
         self._heal()
         await self._settle(client)
         await self._pay_again(client)
@@ -307,6 +308,19 @@ class World:
             await (self.node.kill() if fault.is_killed else self.node.stop())
             await asyncio.sleep(fault.down)
             await self._start_node()
+
+    def _look_for_proofs(self) -> None:
+        """The rescue kit: without the proof of the latest round its owner cannot close alone with it."""
+        if not self.plan.is_proven or self._is_over():
+            return
+        for role in ROLES:
+            service = self.troop.services.get(self._bridge_of(role))
+            worker = None if service is None else service.workers.get(ChannelName(self.cast.channel(role)))
+            proven = None if worker is None or worker.state.proven is None else worker.state.proven.round
+            if worker is None or proven != worker.state.round:
+                at = "nowhere" if worker is None else f"at round {worker.state.round}"
+                text = f"it stands {at}, and the latest proof is of {proven}"
+                self._dead.append(Violation("the latest round is proven", self.cast.channel(role), text))
 
     def _heal(self) -> None:
         self.points.note("HEALED")
