@@ -30,6 +30,8 @@ class Mood(StrEnum):
     GOOD = "good"
     LATE = "late"
     """Every acknowledgement comes after its deadline."""
+    LATE_OWN = "late own"
+    """Every other answer does: what a command of ours needs."""
     DEAD = "dead"
     """Takes requests and is never heard of again."""
     DOUBLED = "doubled"
@@ -55,7 +57,8 @@ class MoodySigner(SignerService):
         account, channel = Account(request.account), ChannelName(request.channel)
         reply = await self._signer.answer(request)
         earlier = self._earlier.get(request.account)
-        mood = Mood.GOOD if self.mood is Mood.LATE and not request.tag.endswith("_ack") else self.mood
+        other = {True: Mood.LATE_OWN, False: Mood.LATE}[request.tag.endswith("_ack")]
+        mood = Mood.GOOD if self.mood is other else self.mood
         self.moods[mood] += 1
 
         async def give(given: SignReplyBody) -> None:
@@ -70,7 +73,7 @@ class MoodySigner(SignerService):
             case Mood.GOOD:
                 await give(reply)
                 self._earlier[request.account] = reply
-            case Mood.LATE:
+            case Mood.LATE | Mood.LATE_OWN:
                 task = asyncio.create_task(give_late())
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)

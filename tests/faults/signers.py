@@ -31,9 +31,12 @@ LINES = (
     "opening.timeout_sign = 10000",
     "conflict_retries = 0",
 )
+WORKS = (("transfer", "initiator"), ("transfer", "responder"), ("deposit", "initiator"), ("withdraw", "responder"))
+"""What is asked for in each mood, and by whom; the other side acknowledges it."""
 EXPECTED = {
     Mood.GOOD: {"succeeded"},
     Mood.LATE: {"failed"},
+    Mood.LATE_OWN: {"failed"},
     Mood.DEAD: {"failed"},
     Mood.DOUBLED: {"succeeded"},
     Mood.OTHER: {"succeeded"},
@@ -50,28 +53,29 @@ class Case:
         self.violations: list[str] = []
         self.recoveries: dict[Mood, float] = {}
 
-    async def pay(self, role: str) -> str:
+    async def work(self, kind: str, role: str) -> str:
         (pair,) = self.made.house.pairs
         self.amount += 1
         peer = "responder" if role == "initiator" else "initiator"
         channel = pair.initiator if role == "initiator" else pair.responder
         parties = {"from_": pair.account(role), "to": pair.account(peer)}
-        outcome = await self.made.house.run(channel, "transfer", amount=str(self.amount), **parties)
+        fields = parties if kind == "transfer" else {"allow_exposed": True}
+        outcome = await self.made.house.run(channel, kind, amount=str(self.amount), **fields)
         return str(outcome["outcome"])
 
     async def suffer(self, mood: Mood) -> None:
-        """A payment either way in that mood, then how long until both ways pay again."""
+        """Each work once in that mood, then how long until both ways pay again."""
         self.signer.mood = mood
-        for role in ("initiator", "responder"):
-            outcome = await self.pay(role)
+        for kind, role in WORKS:
+            outcome = await self.work(kind, role)
             if outcome not in EXPECTED[mood]:
-                self.violations.append(f"{mood}: a payment of the {role} {outcome}")
+                self.violations.append(f"{mood}: a {kind} of the {role} {outcome}")
         self.signer.mood = Mood.GOOD
         began = time.monotonic()
         try:
             async with asyncio.timeout(RECOVERY_SECONDS):
                 for role in ("initiator", "responder"):
-                    while await self.pay(role) != "succeeded":
+                    while await self.work("transfer", role) != "succeeded":
                         pass
         except TimeoutError:
             self.violations.append(f"{mood}: the channel did not pay again within {RECOVERY_SECONDS:g} s")
@@ -124,7 +128,7 @@ async def run() -> int:
     told = ", ".join(f"{mood} {seconds:.1f} s" for mood, seconds in case.recoveries.items())
     ended = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
     print(
-        f"signers: paying again after {told}; payments: {ended}; slowest acknowledgement {slowest:.1f} s of "
+        f"signers: paying again after {told}; commands: {ended}; slowest acknowledgement {slowest:.1f} s of "
         f"{ACKNOWLEDGE_SECONDS} s; {len(case.violations)} violations, {time.monotonic() - began:.0f} s"
     )
     return 1 if case.violations else 0
