@@ -99,9 +99,12 @@ async def live(part: Part, folder: Path) -> Ended:
 
 
 def _environment() -> dict[str, str]:
-    """Bridges start from compiled files, as installed ones do: hundreds of starts else compile all of it each time."""
+    """Bridges start from compiled files, as installed ones do: hundreds of starts else compile all of it each time.
+
+    A test that finds no RabbitMQ fails here instead of being skipped.
+    """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "compiled")}
+    return kept | {"PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "compiled"), "CHANNEL_BRIDGE_REQUIRE_BROKER": "1"}
 
 
 def _step_back() -> None:
