@@ -24,6 +24,19 @@ CACHE = HERE.parents[2] / ".cache" / "sdk"
 OLDEST_NODE = (18, 19)
 INSTALL_SECONDS, RUN_SECONDS = 300, 180
 PAYMENTS_EACH_WAY = 50
+FLOWS = (
+    ("open_ms", "opened in", " ms"),
+    ("payments", "paid", ""),
+    ("payments_per_second", "paid a second", ""),
+    ("refused", "refused", ""),
+    ("messages", "talked", ""),
+    ("deposit", "deposited", ""),
+    ("withdraw", "withdrew", ""),
+    ("reconnected", "reconnected", ""),
+    ("reestablished", "reestablished", ""),
+    ("closed_at", "closed at round", ""),
+)
+"""The driver's own name of each figure, what it has done by then, and the unit."""
 
 
 class Missing(Exception):
@@ -122,23 +135,27 @@ async def run() -> int:
         story = await drive(node, folder, simulated)
         complaints = [] if story["ok"] else [story["error"]]
         if story["ok"]:
-            complaints = [*compare(simulated, story), *check_coins(simulated, story)]
+            complaints = [*check_flows(story), *compare(simulated, story), *check_coins(simulated, story)]
     finally:
         await simulated.stop()
-    report(story, version, sdk)
     for complaint in complaints:
         print(f"sdk: {complaint}", file=sys.stderr)
-    print(f"sdk: {'failed' if complaints else 'passed'}")
+    print(tell(story, version, sdk, len(complaints)), flush=True)
     return 1 if complaints else 0
 
 
-def report(story: dict[str, Any], version: str, sdk: str) -> None:
-    print(f"sdk: aepp-sdk {sdk} on node {version}")
-    told = ("open_ms", "payments", "payments_per_second", "refused", "messages", "deposit", "withdraw", "reconnected")
-    for name in (*told, "reestablished", "round"):
-        if name in story:
-            value = story[name]
-            print(f"sdk: {name} {value:.0f}" if isinstance(value, float) else f"sdk: {name} {value}")
+def tell(story: dict[str, Any], version: str, sdk: str, complaints: int) -> str:
+    """One line: each flow the driver has done, with its figure, and what it has not done."""
+    done = [f"{word} {story[name]:.0f}{unit}" for name, word, unit in FLOWS if name in story]
+    verdict = f"failed with {complaints} complaints" if complaints else "passed"
+    missed = [word for name, word, _ in FLOWS if name not in story]
+    rest = f"; not {', '.join(missed)}" if missed else ""
+    return f"sdk: {verdict}, aepp-sdk {sdk} on node {version}: {', '.join(done) or 'nothing'}{rest}"
+
+
+def check_flows(story: dict[str, Any]) -> list[str]:
+    """A driver that left a flow out would have shown nothing about it."""
+    return [f"it has not {word}" for name, word, _ in FLOWS if name not in story]
 
 
 def main() -> int:

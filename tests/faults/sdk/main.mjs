@@ -229,11 +229,12 @@ async function reestablish(pair) {
 }
 
 async function close({ first, second }) {
-  figures.round = first.channel.round();
+  const round = first.channel.round();
   const tx = await within(first.channel.shutdown(signing(initiator)), 'shutdown');
   check(tx.startsWith('tx_'), 'shutdown ends with the transaction on chain');
   await Promise.all([until(first.channel, 'disconnected'), until(second.channel, 'disconnected')]);
   check([...first.errors, ...second.errors].length === 0, `errors ${[...first.errors, ...second.errors]}`);
+  figures.closed_at = round;
 }
 
 const steps = { payBothWays, refuse, talk, move, look, reconnect, reestablish, close };
