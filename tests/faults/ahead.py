@@ -2,8 +2,9 @@
 
 F1 the ack of a delivered command: its inbox row. F2 a trigger: the operation `sent` with that request id. F3 the
 publish of a sign request: it is open in the channel's state. F4 a signed reply, and the ack of the signer's: the ledger
-row, and the request no more open. F5 the publish of a result: that outcome in the inbox. F6 the first frame after an
-`fsm_up`: that `fsm_id` stored. guarantees.md section 2.
+row, and the request no more open. F5 the publish of a result: that outcome in the inbox; of an event: its row, by
+channel and number, with that very body. F6 the first frame after an `fsm_up`: that `fsm_id` stored. guarantees.md
+section 2.
 
 SQLite in WAL mode with synchronous=FULL lets other connections see a transaction only after its fsync, so what is seen
 here is on the disk. That the fsync happens at all is counted elsewhere (tests.faults.fsync). Never writes.
@@ -120,6 +121,10 @@ class Ahead:
             rows = self._ask("SELECT status, outcome FROM inbox WHERE command_id=?", fields["command_id"])
             is_there = bool(rows) and rows[0][1] is not None and json.loads(rows[0][1]) == fields
             self._note("F5", is_there, f"result of {fields['command_id']} before its outcome")
+        elif piece.exchange == f"{self.prefix}.events":
+            rows = self._ask("SELECT body FROM event WHERE channel=? AND seq=?", fields["channel"], fields["seq"])
+            sentence = f"{fields['seq']} of {fields['channel']} before its row"
+            self._note("F5 event", [bytes(body) for (body,) in rows] == [piece.body], sentence)
 
     # --- the journal --------------------------------------------------------------------------------------
 
