@@ -20,7 +20,8 @@ from bridge.broker.private import PrivateBroker
 from tests.faults.journal_home import Bridge, Home, home
 from tests.faults.record import gather
 from tests.oracle.evidence import Evidence
-from tests.oracle.judgement import doubtful, judge, tally
+from tests.oracle.judgement import judge, tally
+from tests.oracle.proof import unproven
 from tests.system.house import Pair
 
 FIRST_AMOUNT = 1_000_003
@@ -64,6 +65,8 @@ class Toll:
     """How many of the killed bridges had become ready."""
     seconds: float
     violations: tuple[str, ...]
+    unproven: int = 0
+    """Commands that neither succeeded nor failed with evidence; violations tell of each."""
 
     @property
     def is_good(self) -> bool:
@@ -72,11 +75,12 @@ class Toll:
 
     def __str__(self) -> str:
         total = sum(self.counts.values())
-        codes = Counter(verdict["code"] for verdict in self.evidence.verdicts.values() if verdict["code"])
-        told = ", ".join(f"{count} {word}" for word, count in sorted((self.counts + codes).items()))
+        codes = Counter(verdict["code"] for verdict in self.evidence.verdicts.values() if verdict.get("code"))
+        told, by_code = _count(self.counts), _count(codes)
         return (
             f"kills: {self.kills} kill -9 ({self.ready} of a ready bridge), {total} payments: {told} "
-            f"({100 * self.counts['succeeded'] / max(1, total):.2f} % succeeded), "
+            f"({f'by code {by_code}' if by_code else 'no code'}; {self.unproven} without evidence), "
+            f"{100 * self.counts['succeeded'] / max(1, total):.2f} % succeeded, "
             f"{len(self.violations)} violations, {self.seconds:.0f} s"
         )
 
@@ -99,10 +103,18 @@ async def strike(url: str, directory: Path, load: Load) -> Toll:
         await made.bridges[-1].kill()
         await made.heard()
         evidence = gather(made)
-        violations = [str(violation) for violation in judge(evidence)]
-        violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
-        seconds = time.monotonic() - began
-        return Toll(evidence, tally(evidence), load.kills, progress.ready, seconds, tuple(violations))
+        return take(evidence, load.kills, progress.ready, time.monotonic() - began)
+
+
+def take(evidence: Evidence, kills: int, ready: int, seconds: float) -> Toll:
+    """What succeeded is the oracle's matter; the rest must have failed, with evidence."""
+    lacks = [f"the rest failed with evidence: {lack}" for lack in unproven(evidence)]
+    violations = (*(str(violation) for violation in judge(evidence)), *lacks)
+    return Toll(evidence, tally(evidence), kills, ready, seconds, violations, len(lacks))
+
+
+def _count(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
 
 
 async def _pay(made: Home, load: Load, random: Random, progress: Progress) -> list[str]:
