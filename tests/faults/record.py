@@ -45,9 +45,15 @@ def gather(home: Home, *, losers: Collection[str] = ()) -> Evidence:
         last_seq=read_seqs(home.data),
         waiting=frozenset(read_waiting(home.data)),
         booked=read_booked(home.data),
-        texts={f"bridge {number}": bridge.log for number, bridge in enumerate(home.bridges)} | home.pages,
+        texts=_texts(home),
         secrets=_secrets(house),
     )
+
+
+def _texts(home: Home) -> dict[str, str]:
+    """What each bridge logged, and the metrics read of some. One that died at once may have said nothing; all not."""
+    logs = {f"bridge {number}": bridge.log for number, bridge in enumerate(home.bridges) if bridge.lines}
+    return (logs or {"logs": ""}) | (home.pages or {"metrics": ""})
 
 
 def _sent(command_id: str, channel: str, kind: str, body: dict[str, Any]) -> Sent:

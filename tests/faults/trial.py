@@ -247,6 +247,7 @@ async def lane(
         async with asyncio.timeout(OUTCOME_SECONDS):
             while not wires.made.has_told_all:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
+        await wires.made.read_metrics()
         await made.bridge.kill()
         await wires.made.heard()
         wires.check()

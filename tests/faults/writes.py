@@ -178,6 +178,7 @@ class Sweep:
         for command_id in self.late:
             await self.hear(command_id, TOLD_SECONDS)
         await asyncio.sleep(IDLE_SECONDS)
+        await self.made.read_metrics()
         await last.kill()
         await self.made.heard()
         evidence = gather(self.made, losers={"legacy"})

@@ -217,7 +217,7 @@ class Evidence:
     waiting: frozenset[str] = frozenset()
     """Commands that the journal holds as not ended."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """Whatever else was written where people read: logs, metrics; by name."""
+    """Whatever else was written where people read: logs, metrics; by name. One the run must have is never empty."""
     secrets: frozenset[str] = frozenset()
     """Keys, credentials and passwords of this run."""
 

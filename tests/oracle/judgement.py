@@ -43,6 +43,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     ending.letters_are_told_once,
     ending.a_close_is_as_told,
     secrecy.nothing_secret_is_readable,
+    secrecy.there_is_something_to_look_through,
     books.books_are_kept,
     books.entries_balance,
     books.entries_follow_each_other,

@@ -329,6 +329,14 @@ PLANTED: dict[str, tuple[Planting, str]] = {
         lambda good: replace(good, texts={"log": "fsm_id=the secret"}),
         "nothing secret is readable",
     ),
+    "a log that is promised, and empty": (
+        lambda good: replace(good, texts={"log": " ", "metrics": "bridge_up 1"}),
+        "there is something to look through",
+    ),
+    "neither logs nor metrics": (
+        lambda good: replace(good, texts={}),
+        "there is something to look through",
+    ),
     "a secret in an event": (
         lambda good: replace(good, events=(*EVENTS, *events("b", ["info.the secret"]))),
         "nothing secret is readable",

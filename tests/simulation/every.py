@@ -102,17 +102,11 @@ def plan_of(course: Course) -> Plan:
     """The flow, and a payment behind it, or a time in which both sides get their proof."""
     amount = None if course.flow in ("message", "letter", "shutdown") else FIRST_AMOUNT
     flow = Step(0.0, course.role, course.flow, amount)
+    plan = Plan(SEED, course.dialect, is_reestablished=course.is_reestablished, steps=(flow,), has_logs=True)
     if course.is_quiet:
-        return Plan(
-            SEED,
-            course.dialect,
-            is_reestablished=course.is_reestablished,
-            steps=(flow,),
-            heals_at=QUIET_SECONDS,
-            is_proven=True,
-        )
-    steps = flow, Step(FOLLOWED_AT, course.role, "transfer", FIRST_AMOUNT + 1)
-    return Plan(SEED, course.dialect, is_reestablished=course.is_reestablished, steps=steps, heals_at=6.0)
+        return replace(plan, heals_at=QUIET_SECONDS, is_proven=True)
+    payment = Step(FOLLOWED_AT, course.role, "transfer", FIRST_AMOUNT + 1)
+    return replace(plan, steps=(flow, payment), heals_at=6.0)
 
 
 def points_of(course: Course) -> list[Point]:

@@ -44,6 +44,7 @@ def plans(draw: st.DrawFn) -> Plan:
         steps=draw(steps()),
         orders=orders,
         restart_seconds=draw(st.sampled_from((0.05, 0.3, 3.0))),
+        has_logs=True,
     )
 
 

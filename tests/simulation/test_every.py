@@ -62,3 +62,11 @@ def test_a_proof_that_is_not_asked_for_again_is_found() -> None:
     with patch("bridge.channel.proof.AGAIN_SECONDS", 1000.0):
         (found,) = run(plan).violations
     assert (found.rule, found.subject) == ("the latest round is proven", "c-initiator")
+
+
+def test_each_world_of_the_sweep_is_looked_through_for_secrets() -> None:
+    """Also what is logged and measured: a credential would be in thousands of empty texts of none."""
+    course = Course("json-rpc", "transfer", "initiator")
+    texts = run(Case(course, points_of(course)[0].number, Action.KILL_AFTER).plan).evidence.texts
+    assert set(texts) == {"log", "metrics bridge-initiator", "metrics bridge-responder"}
+    assert all(text.strip() for text in texts.values())

@@ -16,6 +16,8 @@ import pytest
 
 from bridge.app.auditreport import read_anchor
 from bridge.app.intake import CommandIntake
+from bridge.app.meter import Sample
+from bridge.app.monitor import Monitor
 from bridge.app.relay import Relay
 from bridge.journal.journal import Journal
 from bridge.node.link import Link
@@ -209,9 +211,22 @@ def test_logs_that_nobody_writes_are_found() -> None:
     assert _rules(plan) == set()
     logging.disable()
     try:
-        assert _rules(plan) == {"logs are written"}
+        assert _rules(plan) == {"there is something to look through"}
     finally:
         logging.disable(logging.NOTSET)
+
+
+def test_a_credential_in_the_metrics_is_found() -> None:
+    """They are read of every bridge before the end, with or without logs."""
+    original = Monitor._samples
+
+    async def samples(self: Monitor) -> list[Sample]:
+        assert self.journal is not None
+        records = [await self.journal.load(name) for name in self.workers]
+        return [*await original(self), *(("links_up", (str(record and record.fsm_id),), 1.0) for record in records)]
+
+    with patch.object(Monitor, "_samples", samples):
+        assert _rules(PLAN) == {"nothing secret is readable"}
 
 
 def test_a_credential_in_a_log_is_found() -> None:

@@ -140,6 +140,11 @@ class Troop:
         self._points.note(f"STARTED {process.name}")
         self._start(process.name)
 
+    async def read_metrics(self) -> dict[str, str]:
+        """Of each bridge, by name; of one that is down what its last process could tell is gone with it."""
+        up = {name: service for name, service in self.services.items() if self._is_up(name)}
+        return {f"metrics {name}": await _page(service) for name, service in up.items()} or {"metrics": ""}
+
     async def stop(self) -> None:
         """The bridges in order, as SIGTERM would; whoever was just killed comes back first."""
         await asyncio.sleep(max(self._plan.restart_seconds, *self._down.values(), 0.0))
@@ -163,6 +168,11 @@ class Troop:
 def aside(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """A task of the world itself, whoever's code runs at the moment."""
     return asyncio.get_running_loop().create_task(work, name=name, context=Context())
+
+
+async def _page(service: Service) -> str:
+    answer = await service.monitor._meter.page()
+    return answer.body.decode()
 
 
 def describe(error: BaseException) -> str:

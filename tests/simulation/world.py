@@ -185,9 +185,12 @@ class World:
         self.points.end()
         await asyncio.sleep(TAIL_SECONDS)
         pair = self._read_node()
+        texts = await self.troop.read_metrics()
         await self.troop.stop()
         await asyncio.sleep(TAIL_SECONDS)
-        return self._gather(client, pair, log())
+        if self.plan.has_logs:
+            texts["log"] = log()
+        return self._gather(client, pair, texts)
 
     async def _start_node(self) -> None:
         await self._node_process.spawn(self.node.start(), "node")
@@ -426,7 +429,7 @@ class World:
             taken_at=taken_at,
         )
 
-    def _gather(self, client: Client, pair: Pair, log: str) -> Evidence:
+    def _gather(self, client: Client, pair: Pair, texts: dict[str, str]) -> Evidence:
         journals = self._journals
         return Evidence(
             sent=client.sent,
@@ -440,7 +443,7 @@ class World:
             swallowed=frozenset(self.watch.swallowed),
             last_seq={name: seq for journal in journals for name, seq in read_seqs(journal).items()},
             waiting=frozenset(command_id for journal in journals for command_id in read_waiting(journal)),
-            texts={"log": log},
+            texts=texts,
             secrets=casting.secrets() | self.watch.credentials.keys() | set(self.node.registry.issued),
         )
 
@@ -454,8 +457,6 @@ class World:
         for name, bodies in evidence.outcomes.items():
             if any("guard_conflict" in str(body) for body in bodies):
                 found.append(Violation("the guard is no obstacle", name, str(bodies[-1])))
-        if self.plan.has_logs and not evidence.texts["log"]:
-            found.append(Violation("logs are written", "world", "no secret could be found in nothing"))
         if not any(pair.is_lost for pair in evidence.pairs):
             found += [Violation("nothing stays in doubt", name, "after the healing") for name in doubtful(evidence)]
         return found

@@ -175,6 +175,11 @@ class House:
             self.running.result()
         return self.service
 
+    async def read_metrics(self) -> str:
+        """What the running bridge would show."""
+        assert self.service is not None
+        return (await self.service.monitor._meter.page()).body.decode()
+
     async def stop_bridge(self) -> None:
         if self.service is None or self.running is None:
             return

@@ -193,9 +193,10 @@ class Scene:
         await self.pause()
         assert not self.told("link", "detached"), "a node's socket was lost through broker trouble"
         pairs = [self._read(pair) for pair in self.home.pairs]
+        metrics = await self.home.read_metrics()
         await self.home.stop_bridge()
         await self._events_complete()
-        evidence = self._gather(pairs)
+        evidence = self._gather(pairs, metrics)
         violations = judge(evidence)
         assert not violations, "\n".join(map(str, violations))
         counts = Counter(result["outcome"] for result in self.home.final.values())
@@ -239,7 +240,7 @@ class Scene:
         received = self.home.received[label]
         return [Arrived(message.routing_key, message.body, dict(message.headers)) for message in received]
 
-    def _gather(self, pairs: Sequence[Judged]) -> Evidence:
+    def _gather(self, pairs: Sequence[Judged], metrics: str) -> Evidence:
         data = self.home.directory / "data"
         secrets = {pair.key(role).hex() for pair in self.home.pairs for role in ROLES}
         secrets |= set(self.home.node.registry.issued)
@@ -253,7 +254,7 @@ class Scene:
             forwards=read_ledger(data),
             written=written(pairs),
             last_seq=read_seqs(data),
-            texts={"log": "\n".join(self.log)},
+            texts={"log": "\n".join(self.log), "metrics": metrics},
             secrets=frozenset(secrets),
         )
 
