@@ -34,6 +34,7 @@ async def test_no_effect_outruns_its_record(amqp_url: str, tmp_path: Path) -> No
     """Frames, publishes and acks are held while the journal's file is read: what they stand on is there."""
     told = await trace(amqp_url, tmp_path, payments=12, channels=1)
     assert told.ahead.exceptions == []
+    assert told.violations == ()
     assert all(told.ahead.checked[point] for point in POINTS), told
 
 

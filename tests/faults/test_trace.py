@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def told(ahead: Ahead, succeeded: int = 20, **met: int) -> Told:
 def test_a_run_that_met_each_point_as_often_as_it_paid_is_good(ahead: Ahead) -> None:
     """And its line tells how often each was met."""
     assert told(ahead).is_good
-    assert "(F1 20, F2 20, F3 48, F4 48, F4 ack 48, F5 20, F5 event 300, F6 8), 0 exceptions, 5 s" in str(told(ahead))
+    assert "(F1 20, F2 20, F3 48, F4 48, F4 ack 48, F5 20, F5 event 300, F6 8), 0 exceptions, 0 violations, 5 s" in str(
+        told(ahead)
+    )
 
 
 @pytest.mark.parametrize(("point", "count"), [("F1", 19), ("F3", 39), ("F4", 39), ("F5", 19), ("F5_event", 39)])
@@ -97,3 +100,10 @@ def test_an_exception_fails_the_run(ahead: Ahead) -> None:
     ahead.exceptions.append("F1 ack of 1 before its inbox row")
     assert not seen.is_good
     assert " 1 exceptions, " in str(seen)
+
+
+def test_a_violation_fails_the_run(ahead: Ahead) -> None:
+    """What left the bridge in time may still be wrong."""
+    seen = replace(told(ahead), violations=("nothing is applied twice: t0: 17",))
+    assert not seen.is_good
+    assert " 0 exceptions, 1 violations, " in str(seen)

@@ -1,8 +1,9 @@
 """`python -m tests.faults.trace --payments 100`: no effect of the bridge outruns its record.
 
 Payments in both directions over some channels, the node's sockets reset now and then; each effect is held in a proxy
-while the journal is read (tests.faults.ahead), the disk is slow (tests.faults.slow). A second, shorter run under strace
-counts that each commit in the write-ahead log had an fdatasync of its own (tests.faults.fsync).
+while the journal is read (tests.faults.ahead), the disk is slow (tests.faults.slow), and the oracle judges the end. A
+second, shorter run under strace counts that each commit in the write-ahead log had an fdatasync of its own
+(tests.faults.fsync).
 """
 
 import argparse
@@ -21,7 +22,9 @@ from tests.faults import fsync
 from tests.faults.ahead import Ahead
 from tests.faults.journal_home import Bridge
 from tests.faults.proxy import Crossing
+from tests.faults.record import gather
 from tests.faults.wiring import Wired, wired
+from tests.oracle.judgement import doubtful, judge
 from tests.system.house import Pair
 
 FIRST_AMOUNT = 3_000_017
@@ -39,6 +42,8 @@ class Told:
     payments: int
     channels: int
     seconds: float
+    violations: tuple[str, ...] = ()
+    """What the oracle says of the run."""
 
     @property
     def least(self) -> dict[str, int]:
@@ -53,13 +58,15 @@ class Told:
     @property
     def is_good(self) -> bool:
         is_seen = all(self.ahead.checked[point] >= least for point, least in self.least.items())
-        return is_seen and not self.ahead.exceptions and self.succeeded >= 0.95 * self.payments
+        is_true = not self.ahead.exceptions and not self.violations
+        return is_seen and is_true and self.succeeded >= 0.95 * self.payments
 
     def __str__(self) -> str:
         points = ", ".join(f"{point} {self.ahead.checked[point]}" for point in POINTS)
         return (
             f"trace: {self.payments} payments ({self.succeeded} succeeded), {self.ahead.checked.total()} effects held "
-            f"({points}), {len(self.ahead.exceptions)} exceptions{self._missed}, {self.seconds:.0f} s"
+            f"({points}), {len(self.ahead.exceptions)} exceptions{self._missed}, {len(self.violations)} violations, "
+            f"{self.seconds:.0f} s"
         )
 
     @property
@@ -98,9 +105,13 @@ async def trace(url: str, directory: Path, payments: int, channels: int = CHANNE
         )
         await made.quiet()
         await bridge.kill()
+        await made.heard()
         ahead.close()
         wires.check()
-        return Told(ahead, sum(succeeded), payments, channels, time.monotonic() - began)
+        evidence = gather(made)
+        violations = [str(violation) for violation in judge(evidence)]
+        violations += [f"nothing stays in doubt: {command_id}" for command_id in doubtful(evidence)]
+        return Told(ahead, sum(succeeded), payments, channels, time.monotonic() - began, tuple(violations))
 
 
 async def _pay(wires: Wired, pair: Pair, numbers: range) -> int:
@@ -125,6 +136,8 @@ async def run(payments: int) -> int:
             told = await trace(broker.url(), Path(folder), payments)
         for exception in told.ahead.exceptions[:50]:
             print(f"EXCEPTION {exception}")
+        for violation in told.violations[:50]:
+            print(f"VIOLATION {violation}")
         print(f"  {told}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="fsync-") as folder:
             counted = await fsync.count(broker.url(), Path(folder))
