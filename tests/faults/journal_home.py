@@ -221,7 +221,7 @@ class Home:
     async def quiet(self) -> None:
         """Both sides know the latest round, and all is published: nothing is being written."""
         async with asyncio.timeout(SECONDS):
-            while not self._is_quiet():  # noqa: ASYNC110  # another process's file: there is nothing to wait on
+            while not self.is_quiet():  # noqa: ASYNC110  # another process's file: there is nothing to wait on
                 await asyncio.sleep(0.1)
         await self.read_metrics()
 
@@ -232,7 +232,7 @@ class Home:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 self.pages[f"metrics {len(self.bridges)}"] = (await client.get("/metrics")).text
 
-    def _is_quiet(self) -> bool:
+    def is_quiet(self) -> bool:
         pairs = self.house.pairs
         agreed = all(self.state(pair.initiator).round == self.state(pair.responder).round for pair in pairs)
         return agreed and self.has_told_all
