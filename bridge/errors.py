@@ -207,6 +207,10 @@ class BodyError(BridgeError):
         self.path = path
 
 
+class MayBeExecuted(BodyError):
+    """A body that may repeat one that was accepted and forgotten: nobody may be told that nothing happened."""
+
+
 class UnsupportedInDialect(BridgeError):
     code = Code.UNSUPPORTED_IN_DIALECT
 

@@ -46,6 +46,20 @@ MUTANTS = (
         "tests/journal/test_connection.py",
     ),
     Mutant(
+        "believe the clock when ids are forgotten",
+        "bridge/journal/prune.py",
+        "received_at < min(?,",
+        "received_at < max(?,",
+        "tests/journal/test_journal.py::test_a_clock_far_ahead_makes_no_id_forgotten",
+    ),
+    Mutant(
+        "forget that ids were forgotten",
+        "bridge/app/intake.py",
+        "        self._check_memory(command)\n",
+        "",
+        "tests/app/test_intake.py::test_what_may_have_been_forgotten_is_not_accepted_again",
+    ),
+    Mutant(
         "let the signer sign a second transaction for a round",
         "bridge/signing/guard.py",
         "        if standing:\n",

@@ -21,12 +21,13 @@ from bridge.channel.command import Checkpoint, Command, Direct, Query, Resolve
 from bridge.channel.effect import RefuseApproval, RefuseReply
 from bridge.channel.identifier import ApprovalRequestId, ChannelName, CommandId, SignRequestId
 from bridge.channel.signature import asked_for
-from bridge.errors import BodyError, Code
+from bridge.errors import BodyError, Code, MayBeExecuted
 from bridge.journal.journal import Journal
 from bridge.journal.record import AuditEntry, Batch, InboxRow, NewOutbox
 from bridge.wire.cloudevent import unfold
-from bridge.wire.envelope import Envelope, Received
+from bridge.wire.envelope import Envelope, Received, write_instant
 from bridge.wire.incoming import (
+    NEWEST,
     body_hash,
     is_replay,
     read_approval,
@@ -132,6 +133,7 @@ class CommandIntake:
     async def _accept(self, received: Received) -> None:
         now = datetime.fromtimestamp(self._desk.clock(), UTC)
         channel, command = read_command(received, channels=self._desk.workers, now=now)
+        self._check_memory(command)
         if channel in self._desk.halted:
             raise BodyError(Code.CHANNEL_BUSY, HALTED)
         await self._check_backlog(channel, command)
@@ -161,6 +163,16 @@ class CommandIntake:
             tracestate=trace.state,
             status="running" if isinstance(command, Direct) else "journaled",
         )
+
+    def _check_memory(self, command: Command | Direct) -> None:
+        """Nothing is accepted whose id may have been: a clock that was far ahead can make fresh ids forgotten."""
+        known_since = self._desk.journal.forgotten_until + NEWEST.total_seconds()
+        if command.issued_at.timestamp() <= known_since:
+            sentence = (
+                f"ids of commands issued up to {write_instant(known_since)} were forgotten while the clock was wrong:"
+                " this one may have been executed, see the books before you give it a new id"
+            )
+            raise MayBeExecuted(Code.STALE_COMMAND, sentence, "issued_at")
 
     async def _check_backlog(self, channel: ChannelName, command: Command | Direct) -> None:
         if isinstance(command, Query | Resolve | Checkpoint):

@@ -21,7 +21,7 @@ from bridge.journal.connection import Connections, connect, read_epoch
 from bridge.journal.entry import enter, erase_outbox
 from bridge.journal.ledger import prune_ledger, signatures
 from bridge.journal.owner import take
-from bridge.journal.prune import DEDUPE_SECONDS, PAGE, prune_events, prune_inbox
+from bridge.journal.prune import DEDUPE_SECONDS, PAGE, find_prunable, forget, forgotten_until, prune_events
 from bridge.journal.record import Batch, ChannelRecord, EventRow, InboxRow, LedgerRow, OutboxRow
 from bridge.journal.seal import Seal
 from bridge.journal.writer import Writer
@@ -46,6 +46,8 @@ class Journal:
         self._clock = clock
         self.epoch = connections.epoch
         """The number of this owner: one more than the last one's."""
+        self.forgotten_until = forgotten_until(connections.reading)
+        """Ids of commands received up to then may be forgotten; of later ones none is."""
         self.writer = Writer(connections.writing, self._check_epoch, connections.place.check)
         self._reader = ThreadPoolExecutor(1, "journal-reader")
         self._is_closed = False
@@ -99,13 +101,22 @@ class Journal:
     async def prune(self, before: float) -> int:
         """Forget events, ended commands and settled signatures older than that (seconds since 1970); how many rows.
 
-        A command's id is kept for the dedupe memory of seven days whatever is asked, and while it has not ended;
-        a signature until two rounds above its own are co-signed. The latest co-signed state is always kept.
+        A command's id is kept for the dedupe memory of seven days whatever is asked, by the clock and by the newest
+        command, and while it has not ended; a signature until two rounds above its own are co-signed. The latest
+        co-signed state is always kept.
         """
         ids_before = min(before, self._clock() - DEDUPE_SECONDS)
         events = await self._erase(prune_events, before)
         signed = await self._erase(partial(prune_ledger, most=PAGE), before)
-        return events + signed + await self._erase(prune_inbox, ids_before)
+        return events + signed + await self._erase(self._forget_ids, ids_before)
+
+    def _forget_ids(self, connection: sqlite3.Connection, before: float) -> int:
+        """In the writer's thread. Known before it is committed: who finds no id any more sees that it was forgotten."""
+        rows = find_prunable(connection, before)
+        if rows:
+            self.forgotten_until = max(self.forgotten_until, *(at for _, at in rows))
+            forget(connection, (position for position, _ in rows), self.forgotten_until)
+        return len(rows)
 
     async def _erase(self, page: Callable[[sqlite3.Connection, float], int], before: float) -> int:
         """Page by page: commits in between do not wait long."""

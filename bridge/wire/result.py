@@ -12,7 +12,7 @@ from typing import Literal
 from bridge.channel.command import COMMANDS
 from bridge.channel.effect import Conclude, RefuseApproval, RefuseReply
 from bridge.channel.identifier import ChannelName, CommandId
-from bridge.errors import BodyError, Code, Outcome
+from bridge.errors import BodyError, Code, MayBeExecuted, Outcome
 from bridge.wire.body import REFUSED, DeadLetterHeaders, ResultBody, classify
 from bridge.wire.cloudevent import readable_body
 from bridge.wire.envelope import (
@@ -149,7 +149,8 @@ def rejection_envelopes(
 ) -> tuple[Envelope, ...]:
     """For what was not accepted: the result first, the copy to a reply address if any, the dead letter last.
 
-    The caller acks the message only after the first and the last are durable in the outbox (ADR 0010).
+    What may have been executed is no dead letter. The caller acks the message only after the first and the last are
+    durable in the outbox (ADR 0010).
     """
     source = name_source(received)
     body = _describe_rejection(received, error, source, at)
@@ -162,8 +163,10 @@ def rejection_envelopes(
         type_prefix=type_prefix,
         otherwise=_digest(received),
     )
-    letter = _dead_letter(prefix, received, error, source, at, type_prefix)
-    return (result, *_copy(prefix, received.author, result, received.reply_to), letter)
+    told = (result, *_copy(prefix, received.author, result, received.reply_to))
+    if isinstance(error, MayBeExecuted):
+        return told
+    return (*told, _dead_letter(prefix, received, error, source, at, type_prefix))
 
 
 def name_source(received: Received) -> Source:
@@ -188,7 +191,7 @@ def _describe_rejection(received: Received, error: BodyError, source: Source, at
         code_class=classify(error.code),
         sentence=clip(write_text(error.sentence)),
         path=clip(write_text(error.path)),
-        executed=False,
+        executed="unknown" if isinstance(error, MayBeExecuted) else False,
         retryable=error.code.is_retryable,
         at=write_instant(at),
     )

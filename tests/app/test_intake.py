@@ -21,7 +21,7 @@ from bridge.channel.state import OpenRequest, State
 from bridge.channel.transaction import Transaction
 from bridge.errors import Nacked
 from bridge.journal.journal import Journal
-from bridge.journal.record import Batch, NewOutbox
+from bridge.journal.record import Batch, InboxRow, NewOutbox
 from bridge.wire.envelope import Envelope, Received
 from tests.broker.conftest import until
 from tests.checks.desk import TERMS
@@ -66,22 +66,28 @@ class Delivery:
         raise AssertionError("an intake leaves nothing to the broker")
 
 
+class Clock:
+    """The machine's, and by how much it is set wrong."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
 class Door:
     """A desk with a journal and a clock of its own, and the command intake at it."""
 
-    def __init__(self, journal: Journal, broker: Broker) -> None:
-        self.ahead = 0.0
+    def __init__(self, journal: Journal, broker: Broker, clock: Clock) -> None:
+        self.clock = clock
         self.broker = broker
         self.journal = journal
         self.relay = Relay(journal, broker, most_rows=10)
         self.workers: dict[ChannelName, Worker] = {CHANNEL: cast("Worker", Deaf())}
         self.halted: set[ChannelName] = set()
         names = Names("channels", "channel-bridge")
-        self.desk = Desk(names, self.workers, self.halted, journal, self.relay, self._clock)
+        self.desk = Desk(names, self.workers, self.halted, journal, self.relay, clock)
         self.commands = CommandIntake(self.desk, Backlog())
-
-    def _clock(self) -> float:
-        return time.time() + self.ahead
 
     async def give(
         self, body: bytes, *, user: str = "alice", kind: str = "transfer", seconds: float = 5
@@ -109,8 +115,9 @@ class Door:
 
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)
-    made = Door(journal, Broker())
+    clock = Clock()
+    journal = await Journal.open(tmp_path / "data", b"k" * 32, clock)
+    made = Door(journal, Broker(), clock)
     made.broker.reading.set()
     yield made
     await made.relay.close()
@@ -128,6 +135,12 @@ def transfer(**changes: Any) -> bytes:
     return json.dumps(body | changes).encode()
 
 
+async def row_of(door: Door, command_id: str) -> InboxRow:
+    row = await door.journal.find_command(CommandId(command_id))
+    assert row is not None
+    return row
+
+
 def halt(door: Door) -> None:
     door.halted.add(CHANNEL)
 
@@ -137,7 +150,7 @@ def remove(door: Door) -> None:
 
 
 def wait_a_day(door: Door) -> None:
-    door.ahead = 25 * 3600.0
+    door.clock.ahead = 25 * 3600.0
 
 
 CHANGES = {"the channel is halted": halt, "the channel is no longer configured": remove, "it is stale": wait_a_day}
@@ -164,6 +177,25 @@ async def test_an_unknown_command_is_judged_by_what_is_there(door: Door, change:
     assert (told["outcome"], told["executed"]) == ("rejected", False)
     assert await door.journal.find_command(CommandId("c-1")) is None
     assert len(door.letters) == 1
+
+
+async def test_what_may_have_been_forgotten_is_not_accepted_again(door: Door) -> None:
+    """A clock that was far ahead, with commands that came meanwhile, can make a fresh id forgotten: it paid twice."""
+    body = transfer(issued_at=datetime.fromtimestamp(time.time() + 59, UTC).isoformat())
+    await door.give(body)
+    await door.journal.commit(Batch(mark_inbox=((CommandId("c-1"), "succeeded", b"{}"),)))
+    door.clock.ahead = 31 * 24 * 3600.0
+    future = replace(await row_of(door, "c-1"), command_id=CommandId("c-2"), received_at=door.clock())
+    await door.journal.commit(Batch(add_inbox=(future,)))
+    assert await door.journal.prune(door.clock()) == 1
+    door.clock.ahead = 0
+    (told,) = await door.give(body)
+    assert (told["outcome"], told["code"], told["executed"]) == ("rejected", "stale_command", "unknown")
+    assert "may have been executed" in told["sentence"]
+    assert door.letters == [], "what may have been executed is no dead letter"
+    later = transfer(command_id="c-3", issued_at=datetime.fromtimestamp(time.time() + 120, UTC).isoformat())
+    door.clock.ahead = 120
+    assert await door.give(later) == [], "issued since: that no such id was forgotten is certain"
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())

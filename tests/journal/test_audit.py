@@ -229,7 +229,8 @@ async def test_what_is_not_committed_is_not_audited(tmp_path: Path) -> None:
 async def test_pruning_leaves_the_audit_alone(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal:
         row = command("old", status="succeeded", at=1.0)
-        await journal.commit(Batch(add_inbox=(row,), audit=(replace(audit_entry("old"), at=1.0),)))
+        new = command("new", at=1_000_000_000.0)
+        await journal.commit(Batch(add_inbox=(row, new), audit=(replace(audit_entry("old"), at=1.0),)))
         assert await journal.prune(10**9) == 1
     assert look(tmp_path).rows == 1
 

@@ -250,7 +250,7 @@ async def test_pruning_forgets_old_events_and_old_ended_commands(tmp_path: Path)
     async with open_journal(tmp_path, clock) as journal:
         await journal.commit(
             Batch(
-                add_inbox=tuple(command(state, status=state, at=old) for state in states),
+                add_inbox=(*(command(state, status=state, at=old) for state in states), command("new", at=clock.now)),
                 events=(event(1, at=old), event(2, at=clock.now)),
                 outbox=(NewOutbox("a", envelope()),),
             )
@@ -273,10 +273,37 @@ async def test_an_id_is_remembered_for_seven_days_whatever_is_pruned(tmp_path: P
     within, beyond = clock.now - DEDUPE_SECONDS + 1, clock.now - DEDUPE_SECONDS - 1
     rows = (command("within", status="succeeded", at=within), command("beyond", status="succeeded", at=beyond))
     async with open_journal(tmp_path, clock) as journal:
-        await journal.commit(Batch(add_inbox=rows))
+        await journal.commit(Batch(add_inbox=(*rows, command("new", at=clock.now))))
         assert await journal.prune(clock.now + 1) == 1
         assert await journal.find_command(CommandId("within")) is not None
         assert await journal.find_command(CommandId("beyond")) is None
+
+
+async def test_a_clock_far_ahead_makes_no_id_forgotten(tmp_path: Path) -> None:
+    """Once it is set right the id would be acceptable still, and a payment repeated under it made twice."""
+    clock = Clock()
+    async with open_journal(tmp_path, clock) as journal:
+        await journal.commit(Batch(add_inbox=(command("paid", status="succeeded", at=clock.now),)))
+        clock.now += 31 * 24 * 3600
+        assert await journal.prune(clock.now) == 0
+        assert await journal.find_command(CommandId("paid")) is not None
+        assert journal.forgotten_until == 0
+
+
+async def test_a_journal_knows_for_ever_until_when_it_has_forgotten(tmp_path: Path) -> None:
+    """With commands from the future in it the clock is believed. What was forgotten then must not look new later."""
+    clock = Clock()
+    real, ahead = clock.now, clock.now + 31 * 24 * 3600
+    paid = tuple(command(f"paid {number}", status="succeeded", at=real - number) for number in range(PAGE + 1))
+    async with open_journal(tmp_path, clock) as journal:
+        await journal.commit(Batch(add_inbox=(*paid, command("from the future", at=ahead))))
+        clock.now = ahead
+        assert await journal.prune(clock.now) == PAGE + 1
+        assert journal.forgotten_until == real, "not the bound that was asked for: it would refuse what is new for days"
+    clock.now = real
+    async with open_journal(tmp_path, clock) as journal:
+        await journal.prune(clock.now)
+        assert journal.forgotten_until == real
 
 
 async def test_pruning_much_takes_many_short_transactions(tmp_path: Path) -> None:

@@ -150,7 +150,8 @@ async def test_an_id_is_remembered_as_long_as_a_signature_of_it(tmp_path: Path) 
     clock = Clock()
     old = clock.now - DEDUPE_SECONDS - 100
     async with open_journal(tmp_path, clock) as journal:
-        rows = (command("c1", status="succeeded", at=old), command("c2", status="succeeded", at=old))
+        ended = (command("c1", status="succeeded", at=old), command("c2", status="succeeded", at=old))
+        rows = (*ended, command("new", at=clock.now))
         await journal.commit(Batch(ACME, cosigned=(3, "tx"), add_inbox=rows, ledger=(replace(FIRST, at=old),)))
         assert await journal.prune(clock.now) == 1
         assert await journal.find_command(CommandId("c2")) is None
