@@ -74,6 +74,14 @@ MUTANTS = (
         "tests/signing/test_guard.py::test_what_was_about_to_be_signed_counts_after_a_crash",
     ),
     Mutant(
+        "let the signer forget rounds for a claim alone",
+        "bridge/signing/guard.py",
+        "            self._check_height(claim)\n",
+        "            self._check_height(claim)\n"
+        "            self._store.forget_rounds(claim.account, claim.slot.channel, claim.slot.number - KEPT_ROUNDS)\n",
+        "tests/signing/test_guard.py::test_a_far_round_that_is_refused_makes_nothing_forgotten",
+    ),
+    Mutant(
         "let the signer answer before the answer is stored",
         "bridge/signing/guard.py",
         "        self._store.add_reply(answer.account, answer.request, answer.asked, answer.body, at)\n",

@@ -114,22 +114,25 @@ class Guard:
         return others
 
     def _check_height(self, claim: Claim) -> None:
+        """Forgets nothing: a claim may be taken back."""
         highest = self._store.highest_round(claim.account, claim.slot.channel)
-        lowest = None if highest is None else max(highest, claim.slot.number) - KEPT_ROUNDS
-        if highest is None or lowest is None:
-            return
-        if claim.slot.number <= lowest:
+        if highest is not None and claim.slot.number <= highest - KEPT_ROUNDS:
             raise GuardConflict(
                 f"{claim.slot} lies {highest - claim.slot.number} below the highest signed: what was signed for it is"
                 f" forgotten, and {claim.hash} may be another"
             )
-        self._store.forget_rounds(claim.account, claim.slot.channel, lowest)
+
+    def _confirm(self, claim: Claim) -> None:
+        """Its signature is about to leave. Only now is what lies far below it forgotten: from here on it is refused."""
+        self._store.confirm_signed(claim.account, claim.slot, claim.hash)
+        if claim.slot.place is Place.ROUND:
+            self._store.forget_rounds(claim.account, claim.slot.channel, claim.slot.number - KEPT_ROUNDS)
 
     def _keep(self, answer: Answer, at: float) -> None:
         if answer.claim is None:
             self._store.take_back(answer.account, answer.request)
         else:
-            self._store.confirm_signed(answer.account, answer.claim.slot, answer.claim.hash)
+            self._confirm(answer.claim)
         self._store.add_reply(answer.account, answer.request, answer.asked, answer.body, at)
         self._answers += 1
         if self._answers % PRUNE_EVERY == 1:

@@ -255,6 +255,15 @@ async def test_rounds_long_gone_are_forgotten_and_refused(desk: Desk) -> None:
     assert await desk.signed(ask("b.3", update(2))) == ()
 
 
+async def test_a_far_round_that_is_refused_makes_nothing_forgotten(desk: Desk) -> None:
+    """Else one request for a round far ahead, refused, wiped the memory: an alternative was signed and nothing said."""
+    await desk.signed(ask("a.1", update(7)))
+    key, desk.key = desk.key, Refusing()
+    assert (await desk.give(ask("a.2", update(7 + KEPT_ROUNDS + 1)))).refusal is not None
+    desk.key = key
+    assert (await desk.refused(ask("a.3", update(7, 1))))[0] == "guard_conflict"
+
+
 async def test_answers_are_forgotten_after_their_time_and_what_was_signed_is_not(desk: Desk) -> None:
     """The guard outlives the answers: a request that comes so late is past its deadline."""
     await desk.signed(ask("a.1", update(7)))
