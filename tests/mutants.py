@@ -46,6 +46,13 @@ MUTANTS = (
         "tests/journal/test_connection.py",
     ),
     Mutant(
+        "begin anew a journal that is gone",
+        "bridge/journal/owner.py",
+        "        _check_kept(directory / file, is_made(descriptor))\n",
+        "",
+        "tests/journal/test_damage.py::test_a_journal_that_is_gone_is_not_begun_anew",
+    ),
+    Mutant(
         "believe the clock when ids are forgotten",
         "bridge/journal/prune.py",
         "received_at < min(?,",

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import BridgeError, JournalUnavailable, OwnerConflict
+from bridge.journal.owner import GONE, KEEP_IT
 from bridge.journal.place import Place
-from bridge.journal.schema import migrate
+from bridge.journal.schema import migrate, read_version
 from bridge.journal.seal import Seal
 
 BUSY_SECONDS = 5.0
@@ -38,12 +39,16 @@ class Connections:
         self.writing.close()
 
 
-def connect(file: Path, seal: Seal) -> Connections:
-    """Open both and count one more owner. Raises JournalUnavailable; OwnerConflict if somebody else is writing."""
+def connect(file: Path, seal: Seal, *, is_made: bool = False) -> Connections:
+    """Open both and count one more owner. Raises JournalUnavailable; OwnerConflict if somebody else is writing.
+
+    `is_made`: there are tables in it, or it is not the file it was.
+    """
     with contextlib.ExitStack() as stack:
         try:
             writing = stack.enter_context(contextlib.closing(_open(file)))
             _check_pages(file, writing)
+            _check_made(file, writing, is_made)
             _make_durable(writing)
             migrate(writing)
             epoch = _count_owner(writing, seal)
@@ -68,18 +73,24 @@ def _unfit(file: Path, error: sqlite3.Error) -> BridgeError:
     if code == sqlite3.SQLITE_BUSY:
         return OwnerConflict(f"another process is writing to {file}: end that one first, also if it only stands still")
     if code in DAMAGED:
-        return JournalUnavailable(f"{file} is damaged: {error}; {KEEP_IT}")
+        return JournalUnavailable(f"{file} is damaged: {error}; {AS_DAMAGED}")
     return JournalUnavailable(f"{file} cannot be used: {error}; mend the disk or the file's rights, then start again")
 
 
-KEEP_IT = "change nothing in the directory and follow docs/operations.md, 'A damaged journal'"
+AS_DAMAGED = f"{KEEP_IT}, 'A damaged journal'"
 
 
 def _check_pages(file: Path, connection: sqlite3.Connection) -> None:
     """Every page, once a start: 0.2 s for 100 MB (measured). A damaged one would be met in the middle of a payment."""
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise JournalUnavailable(f"{file} is damaged: {' '.join(found.split())}; {KEEP_IT}")
+        raise JournalUnavailable(f"{file} is damaged: {' '.join(found.split())}; {AS_DAMAGED}")
+
+
+def _check_made(file: Path, connection: sqlite3.Connection, is_made: bool) -> None:
+    """Tables may be in the log alone, before the first checkpoint: without it the file is as one never used."""
+    if is_made and read_version(connection) == 0:
+        raise JournalUnavailable(f"{file} is empty without its log, and {GONE}")
 
 
 def _make_durable(connection: sqlite3.Connection) -> None:

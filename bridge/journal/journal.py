@@ -20,7 +20,7 @@ from bridge.journal import lookup
 from bridge.journal.connection import Connections, connect, read_epoch
 from bridge.journal.entry import enter, erase_outbox
 from bridge.journal.ledger import prune_ledger, signatures
-from bridge.journal.owner import take
+from bridge.journal.owner import is_made, mark_made, take
 from bridge.journal.prune import DEDUPE_SECONDS, PAGE, find_prunable, forget, forgotten_until, prune_events
 from bridge.journal.record import Batch, ChannelRecord, EventRow, InboxRow, LedgerRow, OutboxRow
 from bridge.journal.seal import Seal
@@ -30,6 +30,17 @@ FILE = "journal.sqlite3"
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _take_over(directory: Path, seal: Seal) -> tuple[int, Connections]:
+    lock = take(directory, FILE)
+    try:
+        connections = connect(directory / FILE, seal, is_made=is_made(lock))
+        mark_made(lock)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock, connections
 
 
 class Journal:
@@ -57,16 +68,12 @@ class Journal:
         """Take the directory, which is made if need be, and count one more owner.
 
         `key` is the 32 bytes that seal credentials; `clock` gives seconds since 1970. Raises OwnerConflict if
-        another process has the directory; JournalUnavailable if it is unfit, its version is not known, commits
-        would not be durable, or the key is not the one it was written with. Then nothing in it has changed.
+        another process has the directory; JournalUnavailable if it is unfit, the journal in it is gone, its version is
+        not known, commits would not be durable, or the key is not the one it was written with. Then nothing in it
+        has changed.
         """
         seal = Seal(key)
-        lock = await asyncio.to_thread(take, directory, FILE)
-        try:
-            connections = await asyncio.to_thread(connect, directory / FILE, seal)
-        except BaseException:
-            os.close(lock)
-            raise
+        lock, connections = await asyncio.to_thread(_take_over, directory, seal)
         return cls(lock, connections, seal, clock)
 
     async def close(self) -> None:

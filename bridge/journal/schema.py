@@ -77,9 +77,14 @@ MIGRATIONS: Mapping[int, str] = {0: TABLES, 1: AUDIT, 2: POSTINGS, 3: TRACE}
 """From each earlier version to the one after it. 0 is a file nobody has written yet."""
 
 
+def read_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to `VERSION`. Raises JournalUnavailable for a version this program does not know."""
-    while (found := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
+    while (found := read_version(connection)) != VERSION:
         if found not in MIGRATIONS:
             raise JournalUnavailable(
                 f"the journal has version {found}, this program knows {VERSION}: start the program that wrote it"
