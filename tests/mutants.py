@@ -53,6 +53,13 @@ MUTANTS = (
         "tests/journal/test_damage.py::test_a_journal_that_is_gone_is_not_begun_anew",
     ),
     Mutant(
+        "let the directory go while a start that was given up goes on",
+        "bridge/journal/journal.py",
+        "            await _abandon(work)\n",
+        "",
+        "tests/journal/test_owner.py::test_a_start_that_is_given_up_ends_before_the_lock_goes",
+    ),
+    Mutant(
         "believe the clock when ids are forgotten",
         "bridge/journal/prune.py",
         "received_at < min(?,",

@@ -7,6 +7,8 @@ sections 2 and 5.6.
 
 import contextlib
 import sqlite3
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,8 @@ BUSY_SECONDS = 5.0
 CACHE_KIBIBYTES = 512
 """Pages each connection holds in memory. Rows are written once and seldom read again: more would only fill up."""
 FULL = 2
+STEPS = 10_000
+"""Of SQLite's machine, between two looks whether a start was given up: some tenths of a millisecond."""
 KEY_MARK = "channel-bridge"
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -39,16 +43,17 @@ class Connections:
         self.writing.close()
 
 
-def connect(file: Path, seal: Seal, *, is_made: bool = False) -> Connections:
+def connect(file: Path, seal: Seal, *, is_made: bool = False, stop: threading.Event | None = None) -> Connections:
     """Open both and count one more owner. Raises JournalUnavailable; OwnerConflict if somebody else is writing.
 
-    `is_made`: there are tables in it, or it is not the file it was.
+    `is_made`: there are tables in it, or it is not the file it was. Once `stop` is set it raises: nobody waits for it.
     """
     with contextlib.ExitStack() as stack:
         try:
             writing = stack.enter_context(contextlib.closing(_open(file)))
-            _check_pages(file, writing)
-            _check_made(file, writing, is_made)
+            with _heeding(writing, stop or threading.Event()):
+                _check_pages(file, writing)
+                _check_made(file, writing, is_made)
             _make_durable(writing)
             migrate(writing)
             epoch = _count_owner(writing, seal)
@@ -59,6 +64,18 @@ def connect(file: Path, seal: Seal, *, is_made: bool = False) -> Connections:
             raise _unfit(file, error) from error
         stack.pop_all()
         return Connections(writing, reading, place, epoch)
+
+
+@contextlib.contextmanager
+def _heeding(connection: sqlite3.Connection, stop: threading.Event) -> Iterator[None]:
+    """What takes long ends when nobody waits for it any more, and nothing is changed after it."""
+    connection.set_progress_handler(stop.is_set, STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+    if stop.is_set():
+        raise JournalUnavailable("the start was given up")
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -6,8 +6,10 @@ written or believed. Facts: design.md section 7, guarantees.md sections 2 to 4.
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -32,15 +34,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _take_over(directory: Path, seal: Seal) -> tuple[int, Connections]:
+def _take_over(directory: Path, seal: Seal, stop: threading.Event) -> tuple[int, Connections]:
+    """In a thread of its own, which lets the lock go itself: it may go on for a while after nobody waits for it."""
     lock = take(directory, FILE)
     try:
-        connections = connect(directory / FILE, seal, is_made=is_made(lock))
+        connections = connect(directory / FILE, seal, is_made=is_made(lock), stop=stop)
         mark_made(lock)
     except BaseException:
         os.close(lock)
         raise
     return lock, connections
+
+
+async def _abandon(work: asyncio.Future[tuple[int, Connections]]) -> None:
+    """Waits until the thread has ended, however often we are told to end: it may still write."""
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
+    if not work.cancelled() and work.exception() is None:
+        lock, connections = work.result()
+        connections.close()
+        os.close(lock)
 
 
 class Journal:
@@ -73,7 +87,14 @@ class Journal:
         has changed.
         """
         seal = Seal(key)
-        lock, connections = await asyncio.to_thread(_take_over, directory, seal)
+        stop = threading.Event()
+        work = asyncio.get_running_loop().run_in_executor(None, _take_over, directory, seal, stop)
+        try:
+            lock, connections = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await _abandon(work)
+            raise
         return cls(lock, connections, seal, clock)
 
     async def close(self) -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import signal
+import sqlite3
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import JournalUnavailable, OwnerConflict
-from bridge.journal.journal import FILE
+from bridge.journal import connection, owner
+from bridge.journal import journal as journal_module
+from bridge.journal.journal import FILE, Journal
 from bridge.journal.owner import LOCK, take
 from bridge.journal.record import Batch
-from tests.journal.given import ACME, open_journal
+from tests.journal.given import ACME, KEY, Clock, open_journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +50,81 @@ async def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: P
             await open_journal(tmp_path).__aenter__()
         child.send_signal(signal.SIGKILL)
         await child.communicate()
+    async with open_journal(tmp_path) as journal:
+        assert journal.epoch == 2
+
+
+class Slow:
+    """Stands for the check of a journal's pages: begins, and goes on for a while, in SQLite or outside of it."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self.leave = threading.Event()
+        self.is_over = self.is_whole = False
+
+    def in_sqlite(self, _: Path, connection: sqlite3.Connection) -> None:
+        self.loop.call_soon_threadsafe(self.begun.set)
+        try:
+            connection.execute(COUNT).fetchone()
+            self.is_whole = True
+        finally:
+            self.is_over = True
+
+    def outside(self, _: Path, __: sqlite3.Connection) -> None:
+        self.loop.call_soon_threadsafe(self.begun.set)
+        self.leave.wait(30)
+        self.is_over = True
+
+
+COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 30000000) SELECT count(*) FROM n"
+"""Many seconds of it."""
+
+
+@pytest.mark.parametrize("where", ["in_sqlite", "outside"])
+async def test_a_start_that_is_given_up_ends_before_the_lock_goes(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM while pages are checked: the thread went on, migrated and counted an owner, beside the next one."""
+    async with open_journal(tmp_path):
+        pass
+    slow = Slow()
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "_check_pages", getattr(slow, where))
+        start = asyncio.create_task(Journal.open(tmp_path, KEY, Clock()))
+        async with asyncio.timeout(30):
+            await slow.begun.wait()
+            start.cancel()
+            slow.loop.call_later(0.05, slow.leave.set)
+            with pytest.raises(asyncio.CancelledError):
+                await start
+        assert slow.is_over
+        assert not slow.is_whole, "SQLite is told to end"
+    async with open_journal(tmp_path) as journal:
+        assert journal.epoch == 2, "the start that was given up is none"
+
+
+async def test_a_start_that_is_given_up_too_late_lets_the_directory_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has all it wanted, and nobody waits for it: the lock must not stay with the process."""
+    slow, mark = Slow(), owner.mark_made
+
+    def mark_slowly(lock: int) -> None:
+        slow.loop.call_soon_threadsafe(slow.begun.set)
+        slow.leave.wait(30)
+        mark(lock)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module, "mark_made", mark_slowly)
+        start = asyncio.create_task(Journal.open(tmp_path, KEY, Clock()))
+        async with asyncio.timeout(30):
+            await slow.begun.wait()
+            start.cancel()
+            start.cancel()
+            slow.loop.call_later(0.05, slow.leave.set)
+            with pytest.raises(asyncio.CancelledError):
+                await start
     async with open_journal(tmp_path) as journal:
         assert journal.epoch == 2
 
