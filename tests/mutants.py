@@ -60,6 +60,13 @@ MUTANTS = (
         "tests/journal/test_owner.py::test_a_start_that_is_given_up_ends_before_the_lock_goes",
     ),
     Mutant(
+        "migrate before the key is checked",
+        "bridge/journal/connection.py",
+        "                _check_key(writing, seal)\n",
+        "                migrate(writing)\n                _check_key(writing, seal)\n",
+        "tests/journal/test_connection.py::test_another_key_migrates_nothing",
+    ),
+    Mutant(
         "believe the clock when ids are forgotten",
         "bridge/journal/prune.py",
         "received_at < min(?,",

@@ -15,7 +15,7 @@ from pathlib import Path
 from bridge.errors import BridgeError, JournalUnavailable, OwnerConflict
 from bridge.journal.owner import GONE, KEEP_IT
 from bridge.journal.place import Place
-from bridge.journal.schema import migrate, read_version
+from bridge.journal.schema import check_version, migrate, read_version
 from bridge.journal.seal import Seal
 
 BUSY_SECONDS = 5.0
@@ -54,6 +54,7 @@ def connect(file: Path, seal: Seal, *, is_made: bool = False, stop: threading.Ev
             with _heeding(writing, stop or threading.Event()):
                 _check_pages(file, writing)
                 _check_made(file, writing, is_made)
+                _check_key(writing, seal)
             _make_durable(writing)
             migrate(writing)
             epoch = _count_owner(writing, seal)
@@ -121,7 +122,7 @@ def _make_durable(connection: sqlite3.Connection) -> None:
 
 def _count_owner(connection: sqlite3.Connection, seal: Seal) -> int:
     connection.execute("BEGIN IMMEDIATE")
-    _check_key(connection, seal)
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('key', ?)", (seal.close(KEY_MARK).hex(),))
     connection.execute(
         "INSERT INTO meta VALUES ('epoch', '1') ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
     )
@@ -136,9 +137,9 @@ def read_epoch(connection: sqlite3.Connection) -> int:
 
 
 def _check_key(connection: sqlite3.Connection, seal: Seal) -> None:
-    """A wrong key is found at the start, not when a channel has to be attached again."""
+    """A wrong key is found at the start, before anything is changed, not when a channel has to be attached again."""
+    if check_version(connection) == 0:
+        return
     row = connection.execute("SELECT value FROM meta WHERE name='key'").fetchone()
-    if row is None:
-        connection.execute("INSERT INTO meta VALUES ('key', ?)", (seal.close(KEY_MARK).hex(),))
-    else:
+    if row is not None:
         seal.open(bytes.fromhex(row[0]))

@@ -82,11 +82,17 @@ def read_version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
+def check_version(connection: sqlite3.Connection) -> int:
+    """The version it has. Raises JournalUnavailable for one this program does not know."""
+    found = read_version(connection)
+    if found != VERSION and found not in MIGRATIONS:
+        raise JournalUnavailable(
+            f"the journal has version {found}, this program knows {VERSION}: start the program that wrote it"
+        )
+    return found
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to `VERSION`. Raises JournalUnavailable for a version this program does not know."""
-    while (found := read_version(connection)) != VERSION:
-        if found not in MIGRATIONS:
-            raise JournalUnavailable(
-                f"the journal has version {found}, this program knows {VERSION}: start the program that wrote it"
-            )
+    while (found := check_version(connection)) != VERSION:
         connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[found]} PRAGMA user_version={found + 1}; COMMIT")

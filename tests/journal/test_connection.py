@@ -1,15 +1,16 @@
 """What is checked before the first command is taken."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import JournalUnavailable
-from bridge.journal.connection import connect
+from bridge.journal.connection import KEY_MARK, connect
 from bridge.journal.journal import FILE
 from bridge.journal.record import Batch
-from bridge.journal.schema import VERSION
+from bridge.journal.schema import MIGRATIONS, VERSION
 from bridge.journal.seal import Seal
 from tests.journal.given import ACME, KEY, open_journal
 
@@ -54,6 +55,19 @@ async def test_an_unknown_version_is_refused_and_left_alone(tmp_path: Path, vers
     with pytest.raises(JournalUnavailable, match=f"version {version}, this program knows {VERSION}"):
         await open_journal(tmp_path).__aenter__()
     assert (tmp_path / FILE).read_bytes() == before
+
+
+async def test_another_key_migrates_nothing(tmp_path: Path) -> None:
+    """The earlier program would refuse the file then: a slip with the secret must not cost the way back."""
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:
+        connection.executescript(f"{MIGRATIONS[0]} PRAGMA user_version=1;")
+        connection.execute("INSERT INTO meta VALUES ('key', ?)", (Seal(KEY).close(KEY_MARK).hex(),))
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(JournalUnavailable, match="key is not the one"):
+        await open_journal(tmp_path, key=b"x" * 32).__aenter__()
+    assert (tmp_path / FILE).read_bytes() == before
+    async with open_journal(tmp_path) as journal:
+        assert journal.epoch == 1
 
 
 async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
