@@ -22,6 +22,8 @@ BUSY_SECONDS = 5.0
 """How long a lock of somebody who only looks, a backup, is waited for."""
 CACHE_KIBIBYTES = 512
 """Pages each connection holds in memory. Rows are written once and seldom read again: more would only fill up."""
+LOG_BYTES = 16 * 2**20
+"""The log grows for as long as somebody holds a view; when nobody does, it is cut to this. Else it has some 4 MB."""
 FULL = 2
 STEPS = 10_000
 """Of SQLite's machine, between two looks whether a start was given up: some tenths of a millisecond."""
@@ -83,6 +85,7 @@ def _open(file: Path) -> sqlite3.Connection:
     """Without the module's own transactions: they begin and end where we say."""
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
+    connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
     return connection
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import JournalUnavailable
-from bridge.journal.connection import KEY_MARK, connect
+from bridge.journal.connection import KEY_MARK, LOG_BYTES, connect
 from bridge.journal.journal import FILE
+from bridge.journal.peek import reading
 from bridge.journal.record import Batch
 from bridge.journal.schema import MIGRATIONS, VERSION
 from bridge.journal.seal import Seal
@@ -35,6 +36,20 @@ def test_each_connection_holds_few_pages(tmp_path: Path) -> None:
             assert connection.execute("PRAGMA cache_size").fetchone() == (-512,)
     finally:
         connections.close()
+
+
+async def test_a_log_that_grew_while_somebody_looked_shrinks(tmp_path: Path) -> None:
+    """A pager left open for a night, and the disk stayed as full as it had become until the bridge was stopped."""
+    log, large = tmp_path / f"{FILE}-wal", 2**20
+    async with open_journal(tmp_path) as journal:
+        with reading(tmp_path / FILE) as view:
+            view.execute("SELECT count(*) FROM channel").fetchone()
+            for number in range(LOG_BYTES // large + 1):
+                await journal.commit(Batch(ACME, state=bytes([number]) * large))
+            assert log.stat().st_size > LOG_BYTES, "what is looked at cannot be written back"
+        for number in range(3):
+            await journal.commit(Batch(ACME, state=bytes([number]) * large))
+        assert log.stat().st_size <= LOG_BYTES
 
 
 def test_a_place_without_durable_commits_is_refused() -> None:

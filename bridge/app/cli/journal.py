@@ -73,7 +73,8 @@ def _tell(report: integrity.Report) -> None:
 def journal_export(journal: JournalPath = None, config: ConfigPath = None) -> None:
     """Print all of it, one JSON object a row and line, `table` first; the nodes' credentials stay sealed.
 
-    One view: what is written meanwhile is not in it. Exit codes: 0; 74 the journal cannot be read.
+    One view: what is written meanwhile is not in it, and as long as it is being read a running bridge's -wal grows. So
+    write it to a file, not to a pager. Exit codes: 0; 74 the journal cannot be read.
     """
     with exits():
         for line in integrity.export(_file(journal, config)):
