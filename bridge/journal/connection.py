@@ -15,6 +15,7 @@ from pathlib import Path
 from bridge.errors import BridgeError, JournalUnavailable, OwnerConflict
 from bridge.journal.owner import GONE, KEEP_IT
 from bridge.journal.place import Place
+from bridge.journal.prune import forgotten_until
 from bridge.journal.schema import check_version, migrate, read_version
 from bridge.journal.seal import Seal
 
@@ -33,12 +34,13 @@ DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Each belongs to one thread at a time. `epoch` is the number of this owner."""
+    """Each belongs to one thread at a time. `epoch` is the number of this owner; the last is as `prune` has it."""
 
     writing: sqlite3.Connection
     reading: sqlite3.Connection
     place: Place
     epoch: int
+    forgotten_until: float
 
     def close(self) -> None:
         self.reading.close()
@@ -62,11 +64,12 @@ def connect(file: Path, seal: Seal, *, is_made: bool = False, stop: threading.Ev
             epoch = _count_owner(writing, seal)
             reading = stack.enter_context(contextlib.closing(_open(file)))
             reading.execute("PRAGMA query_only=ON")
+            forgotten = forgotten_until(reading)
             place = Place(file)
         except sqlite3.Error as error:
             raise _unfit(file, error) from error
         stack.pop_all()
-        return Connections(writing, reading, place, epoch)
+        return Connections(writing, reading, place, epoch, forgotten)
 
 
 @contextlib.contextmanager

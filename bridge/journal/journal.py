@@ -23,7 +23,7 @@ from bridge.journal.connection import Connections, connect, read_epoch
 from bridge.journal.entry import enter, erase_outbox
 from bridge.journal.ledger import prune_ledger, signatures
 from bridge.journal.owner import is_made, mark_made, take
-from bridge.journal.prune import DEDUPE_SECONDS, PAGE, find_prunable, forget, forgotten_until, prune_events
+from bridge.journal.prune import DEDUPE_SECONDS, PAGE, find_prunable, forget, prune_events
 from bridge.journal.record import Batch, ChannelRecord, EventRow, InboxRow, LedgerRow, OutboxRow
 from bridge.journal.seal import Seal
 from bridge.journal.writer import Writer
@@ -71,7 +71,7 @@ class Journal:
         self._clock = clock
         self.epoch = connections.epoch
         """The number of this owner: one more than the last one's."""
-        self.forgotten_until = forgotten_until(connections.reading)
+        self.forgotten_until = connections.forgotten_until
         """Ids of commands received up to then may be forgotten; of later ones none is."""
         self.writer = Writer(connections.writing, self._check_epoch, connections.place.check)
         self._reader = ThreadPoolExecutor(1, "journal-reader")
