@@ -752,6 +752,13 @@ MUTANTS = (
         "tests/channel/test_letter.py::test_a_letter_whose_time_has_passed_is_unknown_and_not_expired",
     ),
     Mutant(
+        "let the peer's messages fill the disk",
+        "bridge/app/worker.py",
+        "        if self._relay.is_full:\n",
+        "        if False:\n",
+        "tests/app/test_line.py::test_what_the_peer_says_fills_no_disk_while_the_broker_is_away",
+    ),
+    Mutant(
         "speak in plain text beyond loopback",
         "bridge/app/address.py",
         "    if is_plain_beyond_loopback(url, schemes) and parts.hostname not in plain_hosts:\n",

@@ -80,6 +80,11 @@ class Relay:
         return self._room.is_set()
 
     @property
+    def is_full(self) -> bool:
+        """Beyond the limit itself: the intakes have stopped long before."""
+        return self._rows >= self._most_rows or self._bytes >= self._most_bytes
+
+    @property
     def oldest(self) -> float | None:
         """When the oldest row was made that waits for its confirm, in seconds since the epoch."""
         return min((lane[0].created_at for lane in self._lanes.values() if lane), default=None)

@@ -341,7 +341,7 @@ class Limits(Section):
     prefetch: Annotated[Number, Unit("deliveries"), Field(ge=1, le=1_000)] = 32
     """What the broker hands out before it is acknowledged."""
     outbox_rows: Annotated[Number, Unit("rows"), Field(ge=100, le=10_000_000)] = 100_000
-    """Unpublished envelopes; at 80 % intake stops."""
+    """Unpublished envelopes; at 80 % intake stops, and beyond all of it the peer's messages are dropped."""
     outbox_bytes: Annotated[Bytes, Field(ge=MEBIBYTE, le=64 * 1024 * MEBIBYTE)] = 512 * MEBIBYTE
     """The same by size."""
     broker_timeout_seconds: Annotated[Seconds, Field(ge=1, le=300)] = 30.0

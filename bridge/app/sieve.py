@@ -1,8 +1,9 @@
-"""How many frames of unknown kinds are passed on: enough to see them, too few to drown the channel's own.
+"""Which frames that bind nobody are passed on: unknown ones and the peer's messages, as long as they drown nothing.
 
 Each event costs a durable write and a publish. A node that floods us with what we do not know must not keep payments
-waiting, so beyond a share a frame is counted and told of in the log, and goes no further. What we do understand
-always passes. Pure besides the log: time comes in.
+waiting, so beyond a share a frame is counted and told of in the log, and goes no further. While the outbox is full
+none does, and no message of the peer's: he could fill our disk while the broker is away, and what he was told of a
+message is only that his node took it (guarantees.md, G6 and G8). Pure besides the log: time comes in.
 """
 
 import logging
@@ -26,15 +27,23 @@ class Sieve:
 
     def passes(self, now: float) -> bool:
         """Whether one more frame of an unknown kind may become an event."""
-        if now - self._began >= WINDOW_SECONDS:
-            self._tell()
-            self._began, self._passed, self._held = now, 0, 0
+        self._begin(now)
         if self._passed < MOST_FRAMES:
             self._passed += 1
             return True
+        self.hold(now)
+        return False
+
+    def hold(self, now: float) -> None:
+        """One frame goes no further."""
+        self._begin(now)
         self._held += 1
         self.suppressed += 1
-        return False
+
+    def _begin(self, now: float) -> None:
+        if now - self._began >= WINDOW_SECONDS:
+            self._tell()
+            self._began, self._passed, self._held = now, 0, 0
 
     def _tell(self) -> None:
         if self._held:

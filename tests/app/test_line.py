@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bridge.app.contract import Contract, Names
 from bridge.app.relay import Relay
-from bridge.app.worker import Worker
+from bridge.app.worker import AuditGrew, Text, Worker
 from bridge.channel.identifier import CommandId
-from bridge.channel.state import State
+from bridge.channel.state import Attachment, State
 from bridge.journal.journal import Journal
 from bridge.journal.record import Batch, InboxRow
 from bridge.wire.envelope import Envelope
@@ -18,6 +18,7 @@ from tests.checks.desk import OWN, PEER, TERMS
 
 LINE = 40
 """Commands."""
+ROWS = 20
 
 
 class Shelf:
@@ -56,5 +57,43 @@ async def test_commands_that_end_at_once_do_not_hold_up_what_else_waits(tmp_path
         for task in tasks:
             task.cancel()
     assert shelf.keys[: shelf.keys.index(heard)].count(ended) <= 1
+    await relay.close()
+    await journal.close()
+
+
+class Gate:
+    """Takes nothing until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def publish(self, envelope: Envelope) -> None:
+        await self.opened.wait()
+
+
+async def test_what_the_peer_says_fills_no_disk_while_the_broker_is_away(tmp_path: Path) -> None:
+    """G6: his messages bind nobody. What is ours still passes."""
+    journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)
+    gate = Gate()
+    relay = Relay(journal, gate, most_rows=ROWS)
+    contract = Contract(Names("channels", "channel-bridge"), TERMS, seq=0, prev="", epoch=journal.epoch)
+    state = State(attachment=Attachment.READY)
+    worker = Worker(TERMS, "ws://127.0.0.1:9", state, contract, journal, relay, time.time)
+    said = {"from": PEER, "to": OWN, "info": "hello"}
+    message = json.dumps(
+        {"jsonrpc": "2.0", "version": 1, "method": "channels.message", "params": {"data": {"message": said}}}
+    )
+    for _ in range(3 * ROWS):
+        await worker._handle(Text(message, time.time()))
+    assert relay.depth[0] == ROWS
+    await worker._handle(AuditGrew("an anchor"))
+    assert relay.depth[0] == ROWS + 1
+    gate.opened.set()
+    running = asyncio.create_task(relay.run())
+    await until(lambda: relay.depth[0] == 0, 10)
+    await worker._handle(Text(message, time.time()))
+    assert worker._sieve.suppressed == 2 * ROWS
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     await relay.close()
     await journal.close()
