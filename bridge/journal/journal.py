@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _take_over(directory: Path, seal: Seal, stop: threading.Event) -> tuple[int, Connections]:
+def take_over(directory: Path, seal: Seal, stop: threading.Event) -> tuple[int, Connections]:
     """In a thread of its own, which lets the lock go itself: it may go on for a while after nobody waits for it."""
     lock = take(directory, FILE)
     try:
@@ -88,7 +88,7 @@ class Journal:
         """
         seal = Seal(key)
         stop = threading.Event()
-        work = asyncio.get_running_loop().run_in_executor(None, _take_over, directory, seal, stop)
+        work = asyncio.get_running_loop().run_in_executor(None, take_over, directory, seal, stop)
         try:
             lock, connections = await asyncio.shield(work)
         except asyncio.CancelledError:

@@ -14,7 +14,7 @@ from contextvars import Context
 from random import Random
 from typing import Any, Protocol
 
-from bridge.journal.owner import take
+from bridge.journal.journal import take_over
 from bridge.journal.writer import Writer
 from bridge.signing.guard import Guard
 from tests.simulation.process import CURRENT, Process
@@ -107,6 +107,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Inline, after half the latency; the answer comes after the other half. Nothing works for the dead."""
         future: asyncio.Future[Any] = self.create_future()
         is_commit = getattr(func, "__func__", None) in (Writer._commit, Guard._commit)
+        process = CURRENT.get()
+        if func is take_over and process is not None:
+            process.deaths.append(future.cancel)  # who gives up its start waits for the thread: this one went with it
         half = self._random.uniform(*(COMMIT_SECONDS if is_commit else WORK_SECONDS)) / 2
         self.call_later(half, self._work, future, functools.partial(func, *args), is_commit, half)
         return future
@@ -146,10 +149,9 @@ def _answer(future: asyncio.Future[Any], tell: Callable[[Any], None], value: Any
 
 
 def _note_opened(process: Process, func: functools.partial[Any], value: object) -> None:
-    """What a killed process would leave open. `asyncio.to_thread` wraps what it calls in a context's `run`."""
-    process.hold(value)
-    if func.args and func.args[0] is take and isinstance(value, int):
-        process.lock(value)
+    """What a killed process would leave open."""
+    if func.func is take_over and isinstance(value, tuple):
+        process.hold(*value)
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, work: Any, context: Context | None = None) -> NumberedTask:

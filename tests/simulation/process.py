@@ -24,7 +24,7 @@ class Process:
 
     name: str
     is_dead: bool = False
-    deaths: list[Callable[[], None]] = field(default_factory=list)
+    deaths: list[Callable[[], object]] = field(default_factory=list)
     """What of it ends at once when it is killed: sockets, bus sessions."""
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     _most: int = 64
@@ -37,13 +37,10 @@ class Process:
             self._tasks = {kept: None for kept in self._tasks if not kept.done()}
             self._most = 64 + 2 * len(self._tasks)
 
-    def hold(self, opened: object) -> None:
+    def hold(self, lock: int, connections: Connections) -> None:
         """What an executor opened for it: the operating system would close it with the process."""
-        if isinstance(opened, Connections):
-            self._connections.append(opened)
-
-    def lock(self, descriptor: int) -> None:
-        self._locks.append(descriptor)
+        self._locks.append(lock)
+        self._connections.append(connections)
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """A task of this process. To be called from any other."""
