@@ -727,7 +727,7 @@ MUTANTS = (
         "let commands that end at once hold up what else waits",
         "bridge/app/worker.py",
         "            for _ in range(self._items.qsize()):\n",
-        "            for _ in range(0 if has_taken else self._items.qsize()):\n",
+        "            for _ in range(0 if has_moved else self._items.qsize()):\n",
         "tests/app/test_line.py::test_commands_that_end_at_once_do_not_hold_up_what_else_waits",
     ),
     Mutant(
@@ -750,6 +750,13 @@ MUTANTS = (
         "    return turn.set_operation(request_id=None) if is_letter else end_unknown(turn, sentence)\n",
         "    return turn.set_operation(stage=Stage.JOURNALED) if is_letter else end_unknown(turn, sentence)\n",
         "tests/channel/test_letter.py::test_a_letter_whose_time_has_passed_is_unknown_and_not_expired",
+    ),
+    Mutant(
+        "sleep over a command that came while the line was looked at",
+        "bridge/app/worker.py",
+        "                has_moved = True  # and with it, perhaps, the line\n",
+        "",
+        "tests/app/test_line.py::test_a_command_that_comes_while_the_line_is_looked_at_is_not_slept_over",
     ),
     Mutant(
         "let the peer's messages fill the disk",
@@ -784,8 +791,8 @@ MUTANTS = (
     Mutant(
         "forget that what is stored makes room",
         "bridge/app/worker.py",
-        "                self.room.give()\n",
-        "                pass\n",
+        "            self.room.give()\n",
+        "            pass\n",
         "tests/app/test_worker.py::"
         "test_a_flood_while_the_disk_stalls_is_bounded_and_its_link_comes_back_when_all_is_stored",
     ),

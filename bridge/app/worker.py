@@ -277,10 +277,11 @@ class Worker:
     async def _work(self) -> None:
         """Commands that end at once may fill the line for ever, so each waits for all that came meanwhile."""
         while True:
-            has_taken = await self._take_command()
+            has_moved = await self._take_command()
             for _ in range(self._items.qsize()):
                 await self._give(self._items.get_nowait())
-            if has_taken:
+                has_moved = True  # and with it, perhaps, the line
+            if has_moved and not self._is_due():
                 continue
             item = await self._next()
             if item is None:
@@ -300,16 +301,24 @@ class Worker:
 
     async def _next(self) -> Item | None:
         """What comes next; None when time itself has something to say first."""
-        wake = next_wake(self.terms, self.state, self._decided_at)
+        wake = self._wake()
         if wake is None:
             return await self._items.get()
-        if wake <= self._clock():
+        if self._is_due():
             return None
         try:
             async with asyncio.timeout(max(0.0, wake - self._clock())):
                 return await self._items.get()
         except TimeoutError:
             return None
+
+    def _wake(self) -> float | None:
+        return next_wake(self.terms, self.state, self._decided_at)
+
+    def _is_due(self) -> bool:
+        """Whether time has something to say, however much else waits."""
+        wake = self._wake()
+        return wake is not None and wake <= self._clock()
 
     async def _handle(self, item: Item) -> None:
         match item:

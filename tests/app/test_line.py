@@ -8,7 +8,7 @@ from pathlib import Path
 from bridge.app.contract import Contract, Names
 from bridge.app.relay import Relay
 from bridge.app.worker import AuditGrew, Text, Worker
-from bridge.channel.identifier import CommandId
+from bridge.channel.identifier import ChannelName, CommandId
 from bridge.channel.state import Attachment, State
 from bridge.journal.journal import Journal
 from bridge.journal.record import Batch, InboxRow
@@ -57,6 +57,35 @@ async def test_commands_that_end_at_once_do_not_hold_up_what_else_waits(tmp_path
         for task in tasks:
             task.cancel()
     assert shelf.keys[: shelf.keys.index(heard)].count(ended) <= 1
+    await relay.close()
+    await journal.close()
+
+
+async def test_a_command_that_comes_while_the_line_is_looked_at_is_not_slept_over(tmp_path: Path) -> None:
+    """The line was empty, and is not when that is known: seen on a real disk, where looking takes a moment."""
+    journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)
+    shelf = Shelf()
+    relay = Relay(journal, shelf)
+    contract = Contract(Names("channels", "channel-bridge"), TERMS, seq=0, prev="", epoch=journal.epoch)
+    worker = Worker(TERMS, "ws://127.0.0.1:9", State(), contract, journal, relay, time.time)
+    look = journal.next_command
+
+    async def look_slowly(channel: ChannelName) -> InboxRow | None:
+        found = await look(channel)
+        if not given:
+            given.append(expired(1))
+            await journal.commit(Batch(add_inbox=tuple(given)))
+            worker.line_grew()
+        return found
+
+    given: list[InboxRow] = []
+    journal.next_command = look_slowly  # type: ignore[method-assign]
+    worker.link._address = asyncio.Event().wait  # type: ignore[assignment]  # no socket, no failed try
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(worker.run()), group.create_task(relay.run())]
+        await until(lambda: f"{TERMS.name}.transfer.failed" in shelf.keys, 5)
+        for task in tasks:
+            task.cancel()
     await relay.close()
     await journal.close()
 

@@ -12,8 +12,8 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -260,15 +260,30 @@ class Scene:
 
 
 class _Log(logging.Handler):
-    def __init__(self, lines: list[str], changed: asyncio.Event) -> None:
+    """From before the bridge's start on: in a quiet run nothing is logged later."""
+
+    def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._lines = lines
-        self._changed = changed
+        self.lines: list[str] = []
+        self.changed = asyncio.Event()
         self.setFormatter(JsonFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
-        self._changed.set()
+        self.lines.append(self.format(record))
+        self.changed.set()
+
+
+@contextmanager
+def _logged() -> Iterator[_Log]:
+    handler, logger = _Log(), logging.getLogger("bridge")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 @asynccontextmanager
@@ -285,7 +300,7 @@ async def scene(
     `link`: what stands between the bridge and the broker, `signer_link` between the signers and it; whoever has none
     keeps a straight way.
     """
-    with tempfile.TemporaryDirectory(prefix="channel-bridge-scene-") as directory:
+    with tempfile.TemporaryDirectory(prefix="channel-bridge-scene-") as directory, _logged() as logged:
         url = broker.url()
         options: dict[str, Any] = {"durable": True, "limits": limits, "reads_questions": False}
         if link is not None:
@@ -296,12 +311,10 @@ async def scene(
             house(url, Path(directory), *pairs, **options) as home,
             Connection(url, "scene", call_seconds=10) as connection,
         ):
-            made = Scene(broker, home, connection, BusClient(connection, home.prefix, user_of(url)))
-            handler = _Log(made.log, home.changed)
-            logging.getLogger("bridge").addHandler(handler)
+            logged.changed = home.changed
+            made = Scene(broker, home, connection, BusClient(connection, home.prefix, user_of(url)), log=logged.lines)
             try:
                 await home.opened()
                 yield made
             finally:
-                logging.getLogger("bridge").removeHandler(handler)
                 await made.stop_paying()
