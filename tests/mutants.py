@@ -761,8 +761,8 @@ MUTANTS = (
     Mutant(
         "let the peer's messages fill the disk",
         "bridge/app/worker.py",
-        "        if self._relay.is_full:\n",
-        "        if False:\n",
+        "is_full=self._relay.is_full",
+        "is_full=False",
         "tests/app/test_line.py::test_what_the_peer_says_fills_no_disk_while_the_broker_is_away",
     ),
     Mutant(

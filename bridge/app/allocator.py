@@ -10,7 +10,7 @@ THRESHOLD_BYTES: Final = 128 * 1024
 
 
 def hold_mmap_threshold() -> None:
-    """Keep large blocks out of the heap, for the life of this process.
+    """Let no large block make the heap grow, for the life of this process.
 
     asyncio takes 256 KiB for each read of a socket and gives back at once what it did not fill. glibc raises its
     threshold to the size of what was freed, so that after the first read these blocks come from the heap; there the

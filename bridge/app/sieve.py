@@ -9,6 +9,8 @@ message is only that his node took it (guarantees.md, G6 and G8). Pure besides t
 import logging
 from dataclasses import dataclass
 
+from bridge.channel.input import Input, MessageReceived, Unhandled
+
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS, MOST_FRAMES = 10.0, 50
@@ -25,25 +27,21 @@ class Sieve:
     _passed: int = 0
     _held: int = 0
 
-    def passes(self, now: float) -> bool:
-        """Whether one more frame of an unknown kind may become an event."""
-        self._begin(now)
-        if self._passed < MOST_FRAMES:
-            self._passed += 1
+    def passes(self, input_: Input, now: float, *, is_full: bool = False) -> bool:
+        """Whether it may become an event; `is_full`: the outbox is."""
+        if not isinstance(input_, Unhandled | MessageReceived):
             return True
-        self.hold(now)
-        return False
-
-    def hold(self, now: float) -> None:
-        """One frame goes no further."""
-        self._begin(now)
-        self._held += 1
-        self.suppressed += 1
-
-    def _begin(self, now: float) -> None:
         if now - self._began >= WINDOW_SECONDS:
             self._tell()
             self._began, self._passed, self._held = now, 0, 0
+        if not is_full and isinstance(input_, MessageReceived):
+            return True
+        if not is_full and self._passed < MOST_FRAMES:
+            self._passed += 1
+            return True
+        self._held += 1
+        self.suppressed += 1
+        return False
 
     def _tell(self) -> None:
         if self._held:

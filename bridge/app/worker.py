@@ -32,14 +32,12 @@ from bridge.channel.input import (
     LinkDown,
     LinkFailed,
     LinkUp,
-    MessageReceived,
     QueryDue,
     ResolveDue,
     SignReplied,
     SignRequested,
     TakenOver,
     Ticked,
-    Unhandled,
     Withheld,
 )
 from bridge.channel.operation import may_enter
@@ -326,7 +324,7 @@ class Worker:
                 decoded = self._decode(text)
                 if isinstance(decoded, SignRequested):
                     decoded = replace(decoded, arrived_at=arrived_at)
-                if self._passes(decoded):
+                if self._sieve.passes(decoded, self._clock(), is_full=self._relay.is_full):
                     await self._decide(decoded, arrived_at=arrived_at)
             case Replied():
                 await self._judge(item)
@@ -366,15 +364,6 @@ class Worker:
         assert not isinstance(command, Direct)  # noqa: S101  # those are never put in the line
         await self._decide(CommandDue(command, row.author, row.body_hash), began=row.command_id)
         return True
-
-    def _passes(self, decoded: Input) -> bool:
-        """What binds nobody goes no further where it would drown the rest."""
-        if not isinstance(decoded, Unhandled | MessageReceived):
-            return True
-        if self._relay.is_full:
-            self._sieve.hold(self._clock())
-            return False
-        return isinstance(decoded, MessageReceived) or self._sieve.passes(self._clock())
 
     def _decode(self, text: str | bytes) -> Input:
         decoded = read_input(self._codec, self.terms, text)
