@@ -5,6 +5,7 @@ A client that gets no confirm sends the same command again until it has one, as 
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +14,10 @@ from bridge.errors import BrokerUnavailable
 from bridge.wire.envelope import Envelope
 from tests.oracle.evidence import TERMINAL, Arrived, Sent, letter
 from tests.simulation.cast import EPOCH, USER, Cast
-from tests.simulation.plan import ROLES, Step
+from tests.simulation.plan import FIRST_AMOUNT, ROLES, Step
 
+FAVOUR_AMOUNT = FIRST_AMOUNT + 5000
+"""What the peer pays to be of help, counted up."""
 AGAIN_SECONDS = 0.2
 
 
@@ -34,7 +37,9 @@ class Client:
         """Commands without a terminal outcome."""
         self.latest: dict[str, str] = {}
         """Command to what was said of it last."""
-        self.checkpoints = 0
+        self.checkpoints = self.favours = 0
+        self.mended = Counter[str]()
+        """How often an operator has tried to settle what is in doubt, by role."""
 
     async def send(self, command_id: str, step: Step) -> None:
         """One command, confirmed by the broker when this returns."""
@@ -50,12 +55,22 @@ class Client:
             await self._publish(exchange, f"{channel}.{kind}", json.dumps(body).encode(), command_id)
 
     async def mend(self) -> None:
-        """An operator's part: what stays in doubt is settled by a checkpoint (guarantees.md section 3, rule 10)."""
+        """An operator's part: what stays in doubt is settled by a checkpoint (guarantees.md section 3, rule 10).
+
+        If that does not help, the peer's next payment does: a node whose close never met the peer takes nothing from
+        its own client any more, and ends its FSM at the peer's next update (observed.md; docs/recovery.md).
+        """
         doubtful = {sent.channel for sent in self.sent if self.latest.get(sent.command_id) == "in_doubt"}
         for role in ROLES:
             if self._cast.channel(role) in doubtful:
-                self.checkpoints += 1
-                await self.send(f"checkpoint-{self.checkpoints}", Step(0.0, role, "checkpoint"))
+                self.mended[role] += 1
+                if self.mended[role] % 2:
+                    self.checkpoints += 1
+                    await self.send(f"checkpoint-{self.checkpoints}", Step(0.0, role, "checkpoint"))
+                else:
+                    self.favours += 1
+                    payment = Step(0.0, other(role), "transfer", FAVOUR_AMOUNT + self.favours)
+                    await self.send(f"favour-{self.favours}", payment)
 
     async def _publish(self, exchange: str, key: str, body: bytes, command_id: str) -> None:
         now = EPOCH + asyncio.get_running_loop().time()
