@@ -109,7 +109,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         is_commit = getattr(func, "__func__", None) in (Writer._commit, Guard._commit)
         process = CURRENT.get()
         if func is take_over and process is not None:
-            process.deaths.append(future.cancel)  # who gives up its start waits for the thread: this one went with it
+            process.at_death(future.cancel)  # who gives up its start waits for the thread: this one went with it
         half = self._random.uniform(*(COMMIT_SECONDS if is_commit else WORK_SECONDS)) / 2
         self.call_later(half, self._work, future, functools.partial(func, *args), is_commit, half)
         return future

@@ -74,7 +74,7 @@ class End(asyncio.Transport):
         self._stuck: list[bytes | _Mark] | None = None
         """What waits for the thaw; None as long as the way to the other end is free."""
         if process is not None:
-            process.deaths.append(self.die)
+            process.at_death(self.die)
 
     def begin(self, factory: Factory) -> Any:
         """Make the protocol, in this end's own context."""

@@ -42,6 +42,13 @@ class Process:
         self._locks.append(lock)
         self._connections.append(connections)
 
+    def at_death(self, end: Callable[[], object]) -> None:
+        """What of it ends at once when it is killed; at once if it is: code that had begun runs on into nothing."""
+        if self.is_dead:
+            end()
+        else:
+            self.deaths.append(end)
+
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """A task of this process. To be called from any other."""
         context = Context()

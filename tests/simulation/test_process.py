@@ -99,3 +99,12 @@ def test_a_task_that_swallows_every_cancellation_is_told_of() -> None:
         await asyncio.sleep(2)
 
     live(work())
+
+
+def test_what_a_dead_process_still_opens_is_closed_at_once() -> None:
+    """A start may be killed in its own instant: its first step comes after that, and its lock would stay."""
+    process, ended = Process("signer"), list[str]()
+    process.at_death(lambda: ended.append("before"))
+    process.kill()
+    process.at_death(lambda: ended.append("after"))
+    assert ended == ["before", "after"]

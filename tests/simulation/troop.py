@@ -82,7 +82,7 @@ class Troop:
         if name in self._plan.signers:
             guard = Guard(self._cast.directory / name)
             self._guards.append(guard)
-            process.deaths.append(guard.close)
+            process.at_death(guard.close)
             signer = casting.signer(self._cast.roles(name), self._now, guard)
             spoilt = MischievousBus(bus, self._trouble)
             return SignerService(self._cast.prefix(name), signer, Access(Broker()), self._now, bus=spoilt)
