@@ -37,6 +37,7 @@ from tests.system.test_handwritten_signer import NAME, OURS, PEER, SECONDS, SEED
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "careful_signer.py"
+LISTENER = ROOT / "docs" / "examples" / "refused_replies.py"
 PAGE = ROOT / "docs" / "writing-a-signer.md"
 MOST = 10**15
 """Room for a share of the fee of a close, and for payments."""
@@ -215,11 +216,39 @@ async def test_its_refusal_ends_up_in_the_result(amqp_url: str, tmp_path: Path) 
     assert (paid["outcome"], paid["round"]) == ("succeeded", 2)
 
 
+async def test_its_author_hears_which_replies_were_not_used(amqp_url: str, tmp_path: Path) -> None:
+    """Without this a signer that is late each time looks as if it worked."""
+    pair = Pair("heard", initiator_amount=3 * MOST, responder_amount=MOST)
+    async with served(amqp_url, tmp_path, pair) as home:
+        listener = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(LISTENER),
+            env={**os.environ, "AMQP_URL": amqp_url, "PREFIX": home.prefix},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert home.client is not None
+            assert listener.stdout is not None
+            async with asyncio.timeout(SECONDS):
+                assert b".refused" in await listener.stdout.readline()
+                key = f"{pair.account('initiator')}.{pair.initiator}"
+                stray = {"sign_request_id": "nobody.1", "refusal": {"code": "no", "reason": "no"}}
+                for body in (json.dumps(stray).encode(), b"@@"):
+                    await home.client.publish("sign-replies", key, body)
+                told = [(await listener.stdout.readline()).decode() for _ in range(2)]
+        finally:
+            listener.kill()
+            await listener.wait()
+    assert told[0].startswith(f"{pair.initiator} nobody.1 sign_request_unknown: ")
+    assert told[1].startswith(f"{pair.initiator} (no id could be read) malformed: ")
+
+
 def test_the_page_shows_exactly_this_signer() -> None:
     """An example in a document that nobody runs is wrong by the next release."""
     shown = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert EXAMPLE.read_text() in shown
 
 
-def test_the_careful_signer_needs_nothing_of_ours() -> None:
-    assert not re.search(r"^\s*(?:from|import) bridge\b", EXAMPLE.read_text(), re.MULTILINE)
+@pytest.mark.parametrize("example", [EXAMPLE, LISTENER], ids=lambda path: path.stem)
+def test_the_examples_need_nothing_of_ours(example: Path) -> None:
+    assert not re.search(r"^\s*(?:from|import) bridge\b", example.read_text(), re.MULTILINE)
