@@ -397,6 +397,27 @@ MUTANTS = (
         "tests/channel/test_one_truth.py::test_what_we_signed_for_the_chain_is_outstanding_over_a_gap",
     ),
     Mutant(
+        "believe that a close by one side used no state told as failed",
+        "bridge/channel/ending.py",
+        "for told in (*state.exposures, *state.vouched) if told.nonce is None]\n",
+        "for told in state.vouched if told.nonce is None]\n",
+        "tests/channel/test_one_truth.py::test_a_solo_close_with_what_was_told_as_failed_corrects_that",
+    ),
+    Mutant(
+        "explain a close by one side with any round",
+        "bridge/channel/ending.py",
+        "if held.round == state.round + 1 and moved == change), None)\n",
+        "if moved == change), None)\n",
+        "tests/channel/test_one_truth.py::test_a_solo_close_is_explained_by_the_next_round_only",
+    ),
+    Mutant(
+        "believe the clock of the process before for a deadline",
+        "bridge/channel/signature.py",
+        "deadline=min(earlier.deadline, began + seconds)\n",
+        "deadline=earlier.deadline\n",
+        "tests/channel/test_attach.py::test_a_request_that_is_resumed_is_due_no_later_than_a_new_one",
+    ),
+    Mutant(
         "believe a memory that is cut off",
         "bridge/channel/settlement.py",
         "    if not missed or TIMEOUT_CODE in missed or not is_whole:\n",

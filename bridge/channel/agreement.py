@@ -179,7 +179,7 @@ def _ask_balances(turn: Turn) -> Turn:
 
 
 def _ask(turn: Turn) -> Turn:
-    if turn.terms.dialect is Dialect.LEGACY_SEED:
+    if turn.terms.dialect is Dialect.LEGACY_SEED or turn.state.is_over:
         return turn
     accounts = (turn.terms.initiator, turn.terms.responder)
     return turn.ask(lambda request_id: AskBalances(request_id, accounts), Purpose.BALANCES)

@@ -14,7 +14,7 @@ from bridge.channel.effect import KeepFsmId, Reconnect, Rest
 from bridge.channel.identifier import fingerprint
 from bridge.channel.input import InfoReported, LinkDown, LinkFailed, LinkUp
 from bridge.channel.loss import lose, pending_code, require_recovery
-from bridge.channel.operation import doubt
+from bridge.channel.operation import CHAIN_SECONDS, doubt, say_again
 from bridge.channel.query import from_journal
 from bridge.channel.request import AskState
 from bridge.channel.signature import close_request, suspend
@@ -116,10 +116,18 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     if not turn.state.is_resumable or (turn.state.cosigned is None and turn.state.settling is None):
         turn = turn.set(phase=Phase.NEW, settling=None, channel_id=None)
         return close_request(turn, "withdrawn", reason="the link was lost")
-    turn = suspend(turn, "the link was lost")
+    turn = _keep_letter(suspend(turn, "the link was lost"))
     if turn.terms.dialect is Dialect.LEGACY_SEED:
         return lose(turn, "this dialect has nothing to resume a channel with", Code.LEGACY_NO_EVIDENCE)
     return _alarm_when_long(turn)
+
+
+def _keep_letter(turn: Turn) -> Turn:
+    """A letter that is on its way is said again, unless its time passes before the link is back."""
+    operation = turn.operation
+    if operation is None or operation.stage is not Stage.SENT or not isinstance(operation.command, Message):
+        return turn
+    return say_again(turn, operation, "the link was lost") if operation.command.is_letter else turn
 
 
 def take_over(turn: Turn) -> Turn:
@@ -140,10 +148,26 @@ def _wait_anew(turn: Turn) -> Turn:
     if state.attachment is Attachment.DOWN and state.down_since is not None:
         quiet = min(max(0.0, state.quiet_until - state.down_since), SILENT_SECONDS)
         turn = turn.set(quiet_until=turn.now + quiet, down_since=min(state.down_since, turn.now))
-    latest = turn.now + RETURN_SECONDS
+    now, latest, longest = turn.now, turn.now + RETURN_SECONDS, turn.now + CHAIN_SECONDS
+    if state.settling is not None:
+        turn = turn.set(settling=replace(state.settling, recheck_at=_at_most(state.settling.recheck_at, longest)))
     if state.operation is not None:
-        turn = turn.set_operation(not_before=min(state.operation.not_before, latest))
-    return turn.set(pause_until=min(state.pause_until, latest))
+        turn = turn.set_operation(
+            not_before=min(state.operation.not_before, latest),
+            since=min(state.operation.since, now),
+            recheck_at=_at_most(state.operation.recheck_at, longest),
+        )
+    return turn.set(
+        pause_until=min(state.pause_until, latest),
+        tried_from=min(state.tried_from, now),
+        cosigned_at=min(state.cosigned_at, now),
+        proof_not_before=min(state.proof_not_before, longest),
+        peer_awaited_until=_at_most(state.peer_awaited_until, longest),
+    )
+
+
+def _at_most(at: float | None, latest: float) -> float | None:
+    return None if at is None else min(at, latest)
 
 
 def _is_stranded(turn: Turn) -> bool:

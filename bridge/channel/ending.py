@@ -7,14 +7,14 @@ close with any state it holds co-signed: then what was paid out tells which stat
 
 from bridge.channel import proposal
 from bridge.channel.agreement import adopt
-from bridge.channel.check import own_moves
+from bridge.channel.check import Moves, moves, own_moves
 from bridge.channel.command import Message, Shutdown
 from bridge.channel.effect import Rest
 from bridge.channel.input import CloseSeen
 from bridge.channel.operation import doubt, end_unknown, fail, succeed
 from bridge.channel.request import Tag
 from bridge.channel.signature import close_request
-from bridge.channel.state import Operation, Phase, Stage, State
+from bridge.channel.state import Exposure, Operation, Phase, Stage, State
 from bridge.channel.transaction import Kind, Transaction
 from bridge.channel.turn import Turn
 from bridge.errors import Code
@@ -72,22 +72,43 @@ def _settle_mutual(turn: Turn, final: Transaction) -> Turn:
 def _settle_solo(turn: Turn, final: Transaction) -> Turn:
     """One party closed alone, and what was paid out is what the state it used had in it (observed)."""
     state = turn.state
-    held = (state.initiator_balance, state.responder_balance)
-    paid = (final.initiator_amount, final.responder_amount)
-    if None in held or None in paid:
+    if state.initiator_balance is None or state.responder_balance is None:
         return turn
-    if paid == held:
+    if final.initiator_amount is None or final.responder_amount is None:
+        return turn
+    change = final.initiator_amount - state.initiator_balance, final.responder_amount - state.responder_balance
+    if change == (0, 0):
         return _end_all(turn, final)
-    states = (one for one in state.handed_over if one[1].round is not None)
-    used = next((held for operation, held in states if _after(turn, operation, held) == paid), None)
-    return turn if used is None else _end_all(adopt(turn, used, is_at_hand=False), final)
+    used = _find_used(turn, change)
+    return _tell_unexplained(turn, final) if used is None else _end_all(adopt(turn, used, is_at_hand=False), final)
 
 
-def _after(turn: Turn, operation: Operation, held: Transaction) -> tuple[int, int] | None:
-    moved, state = own_moves(turn.terms, operation.command, held), turn.state
-    if moved is None or state.initiator_balance is None or state.responder_balance is None or moved == (0, 0):
-        return None
-    return state.initiator_balance + moved[0], state.responder_balance + moved[1]
+def _find_used(turn: Turn, change: Moves) -> Transaction | None:
+    """What the state beyond ours was made of: it bears our signature, whatever we told of it, and moves so much."""
+    state = turn.state
+    ours = [(held, own_moves(turn.terms, operation.command, held)) for operation, held in state.handed_over]
+    ours += [(given.transaction, moves(turn.terms, given.transaction, given.updates)) for given in state.acknowledged]
+    ours += [(_stand_in(told), told.moved) for told in (*state.exposures, *state.vouched) if told.nonce is None]
+    return next((held for held, moved in ours if held.round == state.round + 1 and moved == change), None)
+
+
+def _stand_in(told: Exposure) -> Transaction:
+    """Of what came to nothing, or was vouched for, only this much is kept."""
+    return Transaction("", wrapped=False, kind=Kind.OFFCHAIN, hash=told.hash, round=told.round)
+
+
+def _tell_unexplained(turn: Turn, final: Transaction) -> Turn:
+    """An older state perhaps, against which nobody protested in time. What is in doubt stays so."""
+    state = turn.state
+    return turn.publish(
+        "alarm",
+        Code.FOREIGN_STATE.value,
+        sentence=f"one side closed alone: it paid out {final.initiator_amount} and {final.responder_amount}, round "
+        f"{state.round} has {state.initiator_balance} and {state.responder_balance}, and nothing we signed explains it",
+        round=state.round,
+        tx_hash=final.hash,
+        signed_tx=final.text,
+    )
 
 
 def _end_all(turn: Turn, final: Transaction) -> Turn:

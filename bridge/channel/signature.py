@@ -47,14 +47,18 @@ def open_request(
     The identical request of a socket that was lost meanwhile goes on under its id, with any answer under way.
     """
     tag, transaction = requested.tag, requested.transaction
-    earlier = turn.state.suspended
-    if earlier is not None and _is_same(turn, earlier, tag, transaction, cause):
-        return turn.set(open_request=earlier, suspended=None).publish("sign", "resumed", **_name(earlier))
-    turn = drop_suspended(turn, "another request came")
     own = not (tag.is_acknowledgement or tag.is_opening)
     seconds = turn.terms.sign_seconds if own else turn.terms.acknowledge_seconds
-    sign_request_id = SignRequestId(f"{turn.terms.name}.{turn.state.next_sign}.{transaction.hash[:16]}")
     began = turn.now if requested.arrived_at is None else min(turn.now, requested.arrived_at)
+    earlier = turn.state.suspended
+    if earlier is not None and _is_same(turn, earlier, tag, transaction, cause):
+        # A process before this one may have set it by a clock that was ahead.
+        earlier = replace(
+            earlier, opened_at=min(earlier.opened_at, began), deadline=min(earlier.deadline, began + seconds)
+        )
+        return turn.set(open_request=earlier, suspended=None).publish("sign", "resumed", **_name(earlier))
+    turn = drop_suspended(turn, "another request came")
+    sign_request_id = SignRequestId(f"{turn.terms.name}.{turn.state.next_sign}.{transaction.hash[:16]}")
     opened = OpenRequest(
         sign_request_id, tag, transaction, requested.updates, cause, began, began + seconds, is_asked=False
     )

@@ -49,9 +49,10 @@ def _operation_instants(terms: Terms, state: State) -> list[float]:
     if operation is None:
         return []
     instants: list[float] = []
-    if operation.stage is Stage.JOURNALED:
-        if operation.command.expires_at is not None:
-            instants.append(operation.command.expires_at.timestamp() + 0.001)
+    is_first = operation.stage is Stage.JOURNALED
+    if operation.command.expires_at is not None and (is_first or operation.is_to_repeat):
+        instants.append(operation.command.expires_at.timestamp() + 0.001)
+    if is_first:
         if operation.approval is not None:
             instants.append(operation.approval.deadline)
         if state.is_ready:

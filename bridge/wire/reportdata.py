@@ -110,7 +110,9 @@ class CosignedState(EventData):
 
     round: int
     tx_hash: Hash
-    signed_tx: str = Field(description="The co-signed transaction, tx_…: evidence.")
+    signed_tx: str = Field(
+        description="The co-signed transaction, tx_…: evidence; empty where only a close tells of it."
+    )
 
 
 class Proven(EventData):
@@ -190,11 +192,11 @@ class Sentence(EventData):
 
 
 class ForeignState(Sentence):
-    """The node holds a state we never signed, or an older one than ours: the channel stops."""
+    """A state we never signed, or an older one than ours: the node holds it, or one side closed alone with it."""
 
-    round: int | None = Field(description="Of the node's state.")
+    round: int | None = Field(description="Of the node's state; after a close by one side, of ours.")
     tx_hash: Hash
-    signed_tx: str = Field(description="The node's state, tx_….")
+    signed_tx: str = Field(description="The node's state, tx_…; after a close by one side, what was paid out.")
 
 
 class RecoveryRequired(Sentence):

@@ -24,8 +24,9 @@ from bridge.channel.input import (
     SignRequested,
     TakenOver,
 )
+from bridge.channel.operation import CHAIN_SECONDS
 from bridge.channel.request import AskBalances, AskHistory, AskState, AskTransfer, Refuse, SendSignature, Tag
-from bridge.channel.state import Attachment, Phase, Purpose, Stage
+from bridge.channel.state import Attachment, Phase, Purpose, Settling, Stage
 from bridge.channel.terms import Dialect, Role
 from bridge.channel.transaction import Kind, Transaction
 from bridge.errors import Code, Outcome
@@ -261,6 +262,48 @@ def test_a_pause_ends_though_the_clock_was_set_back() -> None:
     channel.now -= 3600.0
     channel.give(TakenOver())
     assert channel.state.pause_until <= channel.now + 10.0
+
+
+def test_no_instant_of_another_clock_is_waited_for_longer_than_it_would_be_by_ours() -> None:
+    """A process with a clock a day ahead, and then one with the right one: nothing may be due in a day only."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5))
+    ahead = channel.now + 86_400.0
+    operation = channel.state.operation
+    assert operation is not None
+    given = Settling(Tag.DEPOSIT_ACK, offchain(2), None, ahead, recheck_at=ahead)
+    channel.state = replace(
+        channel.state,
+        operation=replace(operation, since=ahead, not_before=ahead, recheck_at=ahead),
+        settling=given,
+        tried_from=ahead,
+        cosigned_at=ahead,
+        pause_until=ahead,
+        proof_not_before=ahead,
+        peer_awaited_until=ahead,
+    )
+    state = channel.give(TakenOver()).state
+    assert state.operation is not None
+    assert state.settling is not None
+    waits = (state.operation.not_before, state.operation.recheck_at, state.settling.recheck_at, state.pause_until)
+    for at in (*waits, state.proof_not_before, state.peer_awaited_until):
+        assert at is not None
+        assert at <= channel.now + CHAIN_SECONDS
+    assert max(state.tried_from, state.cosigned_at, state.operation.since) <= channel.now
+
+
+def test_a_request_that_is_resumed_is_due_no_later_than_a_new_one() -> None:
+    """It was opened by a clock ten minutes ahead: an acknowledgement after the peer's timer parts the two for ever."""
+    channel = opened()
+    channel.now += 600
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
+    channel.now -= 590
+    found(reconnect(channel.give(TakenOver())), create())
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True))
+    request = channel.state.open_request
+    assert channel.events().count("sign.resumed") == 1
+    assert request is not None
+    assert request.deadline == channel.now + channel.terms.acknowledge_seconds
+    assert request.opened_at == channel.now
 
 
 def test_nobody_else_keeps_quiet() -> None:

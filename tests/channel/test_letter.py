@@ -14,6 +14,7 @@ from bridge.channel.input import Accepted, CommandDue, MessageReceived, RequestR
 from bridge.channel.letter import MOST_HEARD
 from bridge.channel.request import AskBalances, AskState, SendMessage
 from bridge.channel.terms import Dialect
+from bridge.channel.wake import next_wake
 from bridge.errors import Code, Outcome
 from tests.channel.given import INITIATOR, ISSUED, RESPONDER, Channel, create, opened
 from tests.channel.test_attach import drop, found, reconnect
@@ -113,9 +114,20 @@ def test_a_letter_whose_time_has_passed_is_unknown_and_not_expired() -> None:
     channel = opened()
     channel.give(CommandDue(letter(expires_at=datetime.fromtimestamp(channel.now + 5, UTC))))
     drop(channel).wait(10)
+    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.UNKNOWN, Code.DELIVERY_UNKNOWN)]
     found(reconnect(channel), create())
     assert not said(channel)
-    assert [(e.outcome, e.code) for e in channel.outcomes()] == [(Outcome.UNKNOWN, Code.DELIVERY_UNKNOWN)]
+
+
+def test_the_time_of_a_letter_passes_while_the_link_is_away() -> None:
+    """Its author waits for the outcome, not for the node."""
+    channel = opened()
+    expiry = channel.now + 60
+    channel.give(CommandDue(letter(expires_at=datetime.fromtimestamp(expiry, UTC))))
+    drop(channel.wait(channel.terms.trigger_seconds + 0.1))
+    assert next_wake(channel.terms, channel.state, channel.now) == pytest.approx(expiry, abs=0.01)
+    channel.wait(60)
+    assert [e.code for e in channel.outcomes()] == [Code.DELIVERY_UNKNOWN]
 
 
 def test_a_letter_is_told_once_however_often_it_comes() -> None:

@@ -160,6 +160,50 @@ def test_a_solo_close_that_nothing_explains_leaves_the_doubt() -> None:
     assert channel.state.operations[0].stage is Stage.IN_DOUBT
 
 
+def test_a_solo_close_that_nothing_explains_is_told() -> None:
+    """An older state, against which nobody protested, takes money from us: silence would hide it."""
+    channel = closed_alone(opened(), 900, 600)
+    assert count(channel, "alarm.foreign_state") == 1
+    assert channel.state.phase is Phase.CLOSED
+
+
+def test_a_solo_close_with_the_state_we_know_needs_no_alarm() -> None:
+    assert count(closed_alone(opened(), 1000, 500), "alarm.foreign_state") == 0
+
+
+def test_a_solo_close_with_what_was_told_as_failed_corrects_that() -> None:
+    """The peer held it co-signed all the same: the books and the command's author must know."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict(147)).calm()
+    closed_alone(channel, 995, 505)
+    assert ends(channel) == [("t-1", "failed")]
+    assert count(channel, "alarm.abandoned_state_used") == 1
+    assert count(channel, "command.outcome_corrected") == 1
+    assert count(channel, "command.exposure_cleared") == 1
+    assert count(channel, "alarm.books_disagree") == 0
+    assert channel.state.books.is_closed
+    assert not channel.state.asked, "nobody is left to answer"
+
+
+def test_a_solo_close_with_an_acknowledgement_that_was_void_was_received() -> None:
+    channel = opened().requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True)).sign()
+    closed_alone(channel.give(conflict(3)).calm(), 1007, 493)
+    assert count(channel, "transfer.received") == 1
+    assert count(channel, "alarm.books_disagree") == 0
+
+
+def test_a_solo_close_is_explained_by_the_next_round_only() -> None:
+    """The same payment, signed for a round that the peer's took: that signature can have closed nothing."""
+    channel = proposed(opened(), transfer(), Tag.UPDATE, offchain(2), moved(5)).give(conflict(2)).calm()
+    for round_ in (2, 3):
+        channel.requested(Tag.UPDATE_ACK, offchain(round_, "p", signatures=1), moved(1, back=True))
+        channel.sign().cosigned(offchain(round_, "p")).calm()
+    channel.wait(10).requested(Tag.UPDATE, offchain(4), moved(5)).sign()
+    closed_alone(channel, 997, 503)
+    assert ends(channel) == [("t-1", "succeeded")]
+    assert channel.state.phase is Phase.CLOSED
+    assert count(channel, "alarm.foreign_state") == 0
+
+
 def test_of_several_doubts_the_one_that_was_paid_out_has_happened() -> None:
     channel = doubtful()
     for number in (6, 7):
