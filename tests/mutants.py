@@ -432,6 +432,41 @@ MUTANTS = (
         "tests/channel/test_one_truth.py::test_a_proposal_is_due_from_when_its_frame_came",
     ),
     Mutant(
+        "count a proposal's time from when it is read",
+        "bridge/app/worker.py",
+        "        self._items.put_nowait(Text(text, self._clock() - waited))\n",
+        "        self._items.put_nowait(Text(text, self._clock()))\n",
+        "tests/app/test_line.py::test_what_waited_at_the_node_counts_from_when_it_can_have_been_sent",
+    ),
+    Mutant(
+        "call a flood read at the first pong",
+        "bridge/node/pace.py",
+        "        self._since = None if asked_at >= self._paused_until else asked_at\n",
+        "        self._since = None\n",
+        "tests/node/test_pace.py::test_a_pong_shows_how_far_the_reading_is",
+    ),
+    Mutant(
+        "never ask how far a flood is read",
+        "bridge/node/link.py",
+        "            life.paused.set()\n",
+        "",
+        "tests/node/test_pace.py::test_no_frame_is_older_than_is_told",
+    ),
+    Mutant(
+        "keep whatever a peer refuses for ever",
+        "bridge/channel/exposure.py",
+        "    return isinstance(command, Transfer) and len(exposures) >= MOST_EXPOSURES\n",
+        "    return False\n",
+        "tests/channel/test_recovery.py::test_a_peer_that_refuses_each_signature_does_not_fill_the_state_for_ever",
+    ),
+    Mutant(
+        "tell nobody that an exchange may not be written to",
+        "bridge/app/relay.py",
+        "            if isinstance(error, Unroutable | Nacked | BrokerRefused):\n",
+        "            if isinstance(error, Unroutable | Nacked):\n",
+        "tests/app/test_relay.py::test_a_refused_row_raises_one_alarm_and_stays",
+    ),
+    Mutant(
         "settle one doubt of several",
         "bridge/channel/agreement.py",
         "    for operation in parked:\n",
@@ -911,8 +946,9 @@ MUTANTS = (
     Mutant(
         "read the next frame when the last one is stored",
         "bridge/node/link.py",
-        "                    self._listener.received(text)\n",
-        "                    self._listener.received(text)\n                    await self._listener.drained()\n",
+        "                    self._listener.received(text, life.backlog.waited(now))\n",
+        "                    self._listener.received(text, life.backlog.waited(now))\n"
+        "                    await self._listener.drained()\n",
         "tests/app/test_worker.py::test_the_socket_is_read_while_nothing_is_decided",
     ),
     Mutant(

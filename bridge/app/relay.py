@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from bridge.app.bus import Publishes
 from bridge.app.observer import Confirmed, Observer
-from bridge.errors import BrokerUnavailable, Nacked, Unroutable
+from bridge.errors import BrokerRefused, BrokerUnavailable, Nacked, Unroutable
 from bridge.journal.journal import Journal
 from bridge.journal.record import OutboxRow
 
@@ -163,7 +163,7 @@ class Relay:
             if row.lane not in self._stuck:
                 self._stuck.add(row.lane)
                 log.warning("publish_waits", extra={"lane": row.lane, "error": str(error)})
-            if isinstance(error, Unroutable | Nacked):
+            if isinstance(error, Unroutable | Nacked | BrokerRefused):
                 self._count_refusal(row, error)
             raise
         self._stuck.discard(row.lane)

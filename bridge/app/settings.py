@@ -227,8 +227,10 @@ class Opening(Section):
     """Whether a responder's channel survives the peer's leaving."""
     msg_forwarding: bool | None = None
     """Whether the node relays messages of others."""
-    log_keep: Annotated[Number, Unit("reports"), Field(ge=10)] | None = None
-    """How many reports the node remembers; the bridge asks for the last 10."""
+    log_keep: Annotated[Number, Unit("events"), Field(ge=10)] | None = None
+    """How many events the node remembers, 10 by default; of these the bridge asks for the last 10 conflicts. With 100 a
+    timeout is not forgotten while the bridge is away and the peer goes on trying.
+    """
     slogan: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """A label for the node's own log."""
 

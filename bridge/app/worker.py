@@ -88,6 +88,7 @@ class Text:
 
     text: str | bytes
     arrived_at: float
+    """Or, if it may have waited at the node to be read, the earliest it can have been sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,8 @@ class Worker:
     def link_up(self, resumed: bool) -> None:
         self._items.put_nowait(LinkUp(resumed, self._presented))
 
-    def received(self, text: str | bytes) -> None:
-        self._items.put_nowait(Text(text, self._clock()))
+    def received(self, text: str | bytes, waited: float) -> None:
+        self._items.put_nowait(Text(text, self._clock() - waited))
 
     def link_down(self, code: int, reason: str) -> None:
         self._is_losing = True

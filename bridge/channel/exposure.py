@@ -8,7 +8,7 @@ waits unless its author allows otherwise. Source: guarantees.md section 2, "Expo
 from collections.abc import Callable
 from typing import Any
 
-from bridge.channel.command import Deposit, Shutdown, Withdraw
+from bridge.channel.command import Deposit, Shutdown, Transfer, Withdraw
 from bridge.channel.input import ChainReported, ChainSeen
 from bridge.channel.state import Exposure, Operation
 from bridge.channel.transaction import Transaction
@@ -16,27 +16,35 @@ from bridge.channel.turn import Turn
 from bridge.errors import Code
 
 ON_CHAIN = (Deposit, Withdraw, Shutdown)
+MOST_EXPOSURES = 1_000
+"""With so many even a transfer waits: a peer that refuses whatever we have signed must not let them grow for ever."""
 MINED = ("channel_changed", "channel_closed")
 """`info` of an on_chain_tx that is in a block; the others are only on their way (observed)."""
 
 
 def is_waiting(turn: Turn, operation: Operation) -> bool:
-    """Whether this command must wait until no earlier transaction can be used any more."""
-    command = operation.command
-    return isinstance(command, ON_CHAIN) and bool(turn.state.exposures) and not command.allow_exposed
+    """Whether this command must wait until no earlier transaction can be used any more, or not so many."""
+    command, exposures = operation.command, turn.state.exposures
+    if isinstance(command, ON_CHAIN):
+        return bool(exposures) and not command.allow_exposed
+    return isinstance(command, Transfer) and len(exposures) >= MOST_EXPOSURES
 
 
 def tell_waiting(turn: Turn, operation: Operation) -> Turn:
     """Once: an operator's checkpoint clears an off-chain exposure, time clears one on chain."""
     if operation.waits_for_exposure:
         return turn
+    exposures = turn.state.exposures
+    sentence = "an earlier transaction with our signature may still be used; a checkpoint or allow_exposed ends this"
+    if not isinstance(operation.command, ON_CHAIN):
+        sentence = f"{len(exposures)} transactions with our signature may still be used; a checkpoint ends this"
     return turn.set_operation(waits_for_exposure=True).publish(
         "command",
         "waiting",
         command_id=operation.command.command_id,
         command=operation.command.kind,
-        exposed=[exposure.command_id for exposure in turn.state.exposures],
-        sentence="an earlier transaction with our signature may still be used; a checkpoint or allow_exposed ends this",
+        exposed=[exposure.command_id for exposure in exposures],
+        sentence=sentence,
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from bridge.channel.agreement import adopt, roll_back
 from bridge.channel.attach import ask_state, reattached
-from bridge.channel.attempt import NO_SIGNATURE, probe, retry_or_fail
+from bridge.channel.attempt import NO_SIGNATURE, TIMEOUT_CODE, probe, retry_or_fail
 from bridge.channel.check import OWN_TAGS
 from bridge.channel.command import Checkpoint, Message, Transfer
 from bridge.channel.effect import Reconnect
@@ -25,7 +25,6 @@ from bridge.errors import Code
 
 AWAY_SECONDS = 150.0
 """How long a peer that was away before a new attach is waited for: longer than `timeout_accept` (120 s)."""
-TIMEOUT_CODE = 3
 
 
 def state_answered(turn: Turn, found: OffchainState, purpose: Purpose) -> Turn:

@@ -4,9 +4,9 @@ The reader hands bytes over and does nothing else: a client that stops reading f
 allows closes its socket (measured), so the bus must never be able to hold it up. Only a node that floods, or one
 that sends more than can be stored, is read more slowly, in pauses shorter than that; when no more may wait, its
 socket is cut. Where to connect is asked anew at each try, because a refused try may have rotated the credential.
-Two sockets of one link never exist:
-the next is opened some time after the last one ended, never in the same instant (measured: that can lose the
-channel). Facts: guarantees.md section 3, observed.md "Reconnect", pitfalls.md rows 10 and 18 to 23.
+Two sockets of one link never exist: the next is opened some time after the last one ended, never in the same instant
+(measured: that can lose the channel). Facts: guarantees.md section 3, observed.md "Reconnect", pitfalls.md rows 10
+and 18 to 23.
 
 Never do here: decode a frame, decide about a channel, log an address (it holds the credential).
 """
@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bridge.errors import Code, NodeUnavailable
 from bridge.node.handshake import open_socket
-from bridge.node.pace import Pace, Room
+from bridge.node.pace import Backlog, Pace, Room
 from bridge.wire.mask import mask
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,11 @@ class Listener(Protocol):
         """A socket. `resumed` is what `address()` said of it. Followed by exactly one `link_down`."""
         ...
 
-    def received(self, text: str | bytes) -> None:
-        """One frame, in order; bytes only if it is no UTF-8."""
+    def received(self, text: str | bytes, waited: float) -> None:
+        """One frame, in order; bytes only if it is no UTF-8. `waited`: so many seconds ago, at most, it was sent.
+
+        The way through the network is not counted; 0.0, mostly, if it was read as soon as it came.
+        """
         ...
 
     def link_down(self, code: int, reason: str) -> None:
@@ -93,8 +96,22 @@ class _Life:
     """One socket from `link_up` to `link_down`."""
 
     socket: ClientConnection
+    backlog: Backlog = field(default_factory=Backlog)
+    paused: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the listener was told."""
+
+    async def catch_up(self) -> None:
+        """After each pause, until the socket ends: finds out when nothing waits at the node any more."""
+        loop = asyncio.get_running_loop()
+        with suppress(ConnectionClosed):  # told by whoever reads
+            while True:
+                await self.paused.wait()
+                self.paused.clear()
+                while self.backlog.is_behind:
+                    asked_at = loop.time()
+                    await (await self.socket.ping())
+                    self.backlog.ponged(asked_at)
 
 
 class Link:
@@ -198,10 +215,12 @@ class Link:
         self._failures = 0
         self._life = life = _Life(socket)
         code, reason = ABNORMAL, ""
+        catching_up = asyncio.create_task(life.catch_up())
         try:
             self._listener.link_up(resumed)
-            code, reason = await self._read(socket)
+            code, reason = await self._read(life)
         finally:
+            catching_up.cancel()
             # Nothing of this socket may outlive its `link_down`: the next one would fight with it.
             socket.transport.abort()
             self._life = None
@@ -210,7 +229,7 @@ class Link:
         if loop.time() - born < self._timing.short_life and self._wanted.is_set():
             raise NodeUnavailable("the link ended soon after it began")
 
-    async def _read(self, socket: ClientConnection) -> tuple[int, str]:
+    async def _read(self, life: _Life) -> tuple[int, str]:
         """Hands over every frame until the socket ends, or until no more may wait; how it ended.
 
         A frame without room was read and is lost, as what is still under way: whoever attaches anew asks.
@@ -218,32 +237,35 @@ class Link:
         loop, pause = asyncio.get_running_loop(), 0.0
         try:
             while True:
-                frame = await self._receive(socket, pause)
+                frame = await self._receive(life, pause)
                 pause = 0.0
                 if frame is not None:
                     text = _text(frame)
                     if not self._room.take(text):
                         log.warning("link_has_no_room", extra={"bytes_waiting": self._room.held})
                         return ABNORMAL, NO_ROOM
-                    self._listener.received(text)
-                    pause = max(self._pace.note(loop.time()), self._room.pause(self._pace.longest))
+                    now = loop.time()
+                    self._listener.received(text, life.backlog.waited(now))
+                    pause = max(self._pace.note(now), self._room.pause(self._pace.longest))
         except ConnectionClosed as closed:
             if closed.rcvd is not None:
                 return closed.rcvd.code, mask(closed.rcvd.reason)
             return ABNORMAL, "" if closed.sent is None else closed.sent.reason
 
-    async def _receive(self, socket: ClientConnection, pause: float) -> bytes | None:
+    async def _receive(self, life: _Life, pause: float) -> bytes | None:
         """The next frame; after a flood only what was taken from the network already, or None once the pause is over.
 
         What the node sends meanwhile piles up at the node. Frames are never held back, so a pause begins when all
         that was read is handed over, and the node's pong is read after it at the latest.
         """
+        socket, loop = life.socket, asyncio.get_running_loop()
         if not pause:
             return await socket.recv(decode=False)
         if not self._is_slowed:
             self._is_slowed = True
             figures = {"frames_per_second": self._pace.rate, "bytes_waiting": self._room.held}
             log.warning("link_reads_slowly", extra=figures)
+        begun = loop.time()
         socket.transport.pause_reading()
         try:
             async with asyncio.timeout(pause):
@@ -252,6 +274,8 @@ class Link:
             return None
         finally:
             socket.transport.resume_reading()
+            life.backlog.pause(begun, loop.time())
+            life.paused.set()
 
     async def send(self, text: str) -> None:
         """Written to the socket when it returns. Bounded.

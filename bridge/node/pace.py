@@ -2,7 +2,8 @@
 
 By number it is a bucket that leaks at the wanted rate and holds one window of it, so that a burst costs nothing and a
 flood is read no faster than the journal can be asked to keep it. By size it is an account of what was read and is not
-done with, because a disk that stalls keeps nothing at all. Pure: time comes in. Facts: guarantees.md section 6, G6.
+done with, because a disk that stalls keeps nothing at all. And what waited at the node meanwhile is older than the
+moment it is read at: deadlines count from the time before. Pure: time comes in. Facts: guarantees.md section 6, G6.
 """
 
 import sys
@@ -36,6 +37,36 @@ class Pace:
         self._at = now
         owed = self._level / self.rate - self.window
         return min(owed, self.longest) if owed >= min(SHORTEST_PAUSE_SECONDS, self.longest) else 0.0
+
+
+@dataclass(slots=True)
+class Backlog:
+    """One socket's: how long what is read now may have waited for it, after pauses in the reading.
+
+    A pong stands behind all that the node had sent when its ping came, so what is read after it is younger than that.
+    """
+
+    _since: float | None = None
+    """What is read was sent after this; None: it is read as soon as it comes."""
+    _paused_until: float = 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        return self._since is not None
+
+    def pause(self, begun: float, ended: float) -> None:
+        """Nothing was read between these."""
+        if self._since is None:
+            self._since = begun
+        self._paused_until = ended
+
+    def ponged(self, asked_at: float) -> None:
+        """The pong was read of a ping that was sent at `asked_at` or later."""
+        self._since = None if asked_at >= self._paused_until else asked_at
+
+    def waited(self, now: float) -> float:
+        """Seconds, at most, between the sending of what is read now and its reading."""
+        return 0.0 if self._since is None else now - self._since
 
 
 @dataclass(slots=True)

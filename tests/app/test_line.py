@@ -100,6 +100,17 @@ class Gate:
         await self.opened.wait()
 
 
+async def test_what_waited_at_the_node_counts_from_when_it_can_have_been_sent(tmp_path: Path) -> None:
+    """Deadlines run since then at the node and the peer: they must here."""
+    journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)
+    relay = Relay(journal, Gate())
+    contract = Contract(Names("channels", "channel-bridge"), TERMS, seq=0, prev="", epoch=journal.epoch)
+    worker = Worker(TERMS, "ws://127.0.0.1:9", State(), contract, journal, relay, lambda: 1000.0)
+    worker.received("a frame", 7.5)
+    assert worker._items.get_nowait() == Text("a frame", 992.5)
+    await journal.close()
+
+
 async def test_what_the_peer_says_fills_no_disk_while_the_broker_is_away(tmp_path: Path) -> None:
     """G6: his messages bind nobody. What is ours still passes."""
     journal = await Journal.open(tmp_path / "data", b"k" * 32, time.time)

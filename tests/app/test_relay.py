@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.app.relay import Relay
-from bridge.errors import BrokerUnavailable, JournalUnavailable, Unroutable
+from bridge.errors import BrokerRefused, BrokerUnavailable, JournalUnavailable, Nacked, Unroutable
 from bridge.journal.journal import Journal
 from bridge.journal.record import Batch, NewOutbox, OutboxRow
 from bridge.wire.envelope import Envelope
@@ -124,9 +124,12 @@ async def test_a_bug_in_publishing_ends_the_relay_loudly(journal: Journal) -> No
         await asyncio.wait_for(relay.run(), 5)
 
 
-async def test_a_refused_row_raises_one_alarm_and_stays(journal: Journal) -> None:
-    """Nobody listens: operators are told once, the row waits, and the next trouble is told again."""
-    broker = Broker({b"1": 3, b"3": 1}, Unroutable)
+@pytest.mark.parametrize("error", [Unroutable, Nacked, BrokerRefused])
+async def test_a_refused_row_raises_one_alarm_and_stays(journal: Journal, error: type[BrokerUnavailable]) -> None:
+    """Nobody listens, or it may not be written there: operators are told once, the row waits, and the next trouble is
+    told again.
+    """
+    broker = Broker({b"1": 3, b"3": 1}, error)
     told: list[str] = []
     relay = Relay(journal, broker, alarm=lambda row, error: told.append(f"{row.lane}: {error}"))
     relay.add(await rows(journal, ("events/a", b"1"), ("events/a", b"2"), ("events/a", b"3")))

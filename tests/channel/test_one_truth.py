@@ -396,6 +396,16 @@ def test_a_proposal_is_due_from_when_its_frame_came() -> None:
     assert channel.sent(Refuse)
 
 
+def test_a_proposal_that_was_read_too_late_is_refused_at_once() -> None:
+    """It waited at the node behind a flood: a signature now could leave after the peer has given up."""
+    channel = opened()
+    came = channel.now
+    channel.now += channel.terms.acknowledge_seconds
+    channel.requested(Tag.UPDATE_ACK, offchain(2, signatures=1), moved(7, back=True), arrived_at=came)
+    assert channel.sent(Refuse)
+    assert channel.state.open_request is None
+
+
 @pytest.mark.parametrize("dialect", Dialect)
 def test_the_same_request_twice_is_one_request(dialect: Dialect) -> None:
     """A doubled frame: refused or taken for another, it would void what the signer is busy with."""

@@ -10,7 +10,8 @@ from bridge.channel.attempt import MOST_TRIGGERS, RETURN_SECONDS, UNSETTLED_SECO
 from bridge.channel.command import Checkpoint, Resolve
 from bridge.channel.effect import Abandon, Conclude, Publish, Reconnect, RecordForward, RefuseReply, Send
 from bridge.channel.ending import pending_close
-from bridge.channel.identifier import FsmId, fingerprint
+from bridge.channel.exposure import MOST_EXPOSURES
+from bridge.channel.identifier import CommandId, FsmId, TransactionHash, fingerprint
 from bridge.channel.input import (
     Accepted,
     BadReply,
@@ -48,7 +49,7 @@ from bridge.channel.request import (
     SendSignature,
     Tag,
 )
-from bridge.channel.state import Attachment, Phase, Purpose, Stage, decode, encode
+from bridge.channel.state import Attachment, Exposure, Phase, Purpose, Stage, decode, encode
 from bridge.channel.terms import Dialect
 from bridge.channel.transaction import Kind, Transaction
 from bridge.errors import Code, Outcome
@@ -839,6 +840,29 @@ def test_an_abandoned_deposit_that_is_mined_corrects_its_outcome() -> None:
 def test_a_transaction_on_its_way_to_the_chain_clears_nothing() -> None:
     """`deposit_signed` means pushed, not mined (observed)."""
     assert exposed().give(ChainReported(transaction=EXPOSED, info="deposit_signed")).state.exposures
+
+
+def refused_so_often(count: int) -> Channel:
+    """A peer that refuses whatever we have signed."""
+    channel = opened()
+    exposures = tuple(Exposure(CommandId(f"t-{n}"), 2, TransactionHash(f"{n:064}")) for n in range(count))
+    channel.state = replace(channel.state, exposures=exposures)
+    return channel
+
+
+def test_a_peer_that_refuses_each_signature_does_not_fill_the_state_for_ever() -> None:
+    """What may still be used is written with each step: past the limit the next transfer waits, and says so."""
+    channel = refused_so_often(MOST_EXPOSURES).give(CommandDue(transfer()))
+    assert "a checkpoint ends this" in channel.event("command.waiting").data["sentence"]
+    assert not channel.wait(60).sent(AskTransfer)
+    assert refused_so_often(MOST_EXPOSURES - 1).give(CommandDue(transfer())).sent(AskTransfer)
+
+
+def test_an_operators_checkpoint_goes_past_the_transfer_that_waits() -> None:
+    """Else nothing would clear what it waits for."""
+    channel = refused_so_often(MOST_EXPOSURES).give(CommandDue(transfer()))
+    channel.give(CommandDue(checkpoint()))
+    assert channel.sent(AskTransfer)
 
 
 # --- a reestablish that does not come to its end ----------------------------------------------------------

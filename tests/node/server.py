@@ -84,11 +84,14 @@ class Ear:
     """A listener that keeps what it is told, in order."""
 
     told: asyncio.Queue[Told] = field(default_factory=asyncio.Queue)
+    waited: list[float] = field(default_factory=list)
+    """Of each frame, in order."""
 
     def link_up(self, resumed: bool) -> None:
         self.told.put_nowait(("up", resumed))
 
-    def received(self, text: str | bytes) -> None:
+    def received(self, text: str | bytes, waited: float) -> None:
+        self.waited.append(waited)
         self.told.put_nowait(("received", text))
 
     def link_down(self, code: int, reason: str) -> None:

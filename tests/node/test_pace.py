@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -14,6 +14,7 @@ from bridge.node.pace import (
     MAX_WAITING_BYTES,
     SHORTEST_PAUSE_SECONDS,
     WINDOW_SECONDS,
+    Backlog,
     Pace,
     Room,
 )
@@ -162,6 +163,69 @@ async def test_closing_ends_a_pause() -> None:
             async with asyncio.timeout(5):
                 await link.close()
                 await task
+
+
+# --- what waited at the node meanwhile --------------------------------------------------------------------
+
+
+def test_what_is_read_after_a_pause_may_be_as_old_as_its_beginning() -> None:
+    """And before any pause nothing is old."""
+    backlog = Backlog()
+    assert (backlog.is_behind, backlog.waited(1000.0)) == (False, 0.0)
+    backlog.pause(1000.0, 1005.0)
+    backlog.pause(1005.5, 1010.0)
+    assert (backlog.is_behind, backlog.waited(1012.0)) == (True, 12.0)
+
+
+def test_a_pong_shows_how_far_the_reading_is() -> None:
+    """What follows it was sent after its ping; one that was asked for after the last pause has passed it all."""
+    backlog = Backlog()
+    backlog.pause(1000.0, 1005.0)
+    backlog.pause(1005.5, 1010.0)
+    backlog.ponged(1004.0)
+    assert backlog.waited(1012.0) == 8.0
+    backlog.ponged(1010.0)
+    assert (backlog.is_behind, backlog.waited(1013.0)) == (False, 0.0)
+
+
+@dataclass(slots=True)
+class Ages(Ear):
+    """Each frame says when it was sent; the two ends share a clock."""
+
+    ages: list[float] = field(default_factory=list)
+
+    def received(self, text: str | bytes, waited: float) -> None:
+        Ear.received(self, text, waited)
+        self.ages.append(asyncio.get_running_loop().time() - float(text))
+
+
+async def test_no_frame_is_older_than_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A deadline that counts from the reading alone lets an acknowledgement leave after the peer has given up.
+
+    node ---more than is read, for a while---> reader
+    """
+    timing = replace(QUICK, ping=15.0, pong=0.4)
+
+    async def flood(socket: ServerConnection) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(1_000):
+            await socket.send(f"{loop.time()}" + " " * 4_000)
+
+    async with run_node() as node:
+        node.greet = flood
+        pace = Pace(longest=timing.pong / 2, rate=500, window=0.01)
+        async with running(link := Link(always(node.url), ear := Ages(), timing=timing, pace=pace)):
+            await until(lambda: len(ear.ages) == 1_000, 30)
+            assert link._life is not None
+            backlog = link._life.backlog
+            await until(lambda: not backlog.is_behind, 10)
+            behind = [(waited, age) for waited, age in zip(ear.waited, ear.ages, strict=True) if waited]
+            assert max(age for _, age in behind) > 2 * pace.longest, "nothing waited for long"
+            assert [one for one in behind if one[1] > one[0] + 0.05] == []
+            await node.socket.send(f"{asyncio.get_running_loop().time()}")
+            await until(lambda: len(ear.ages) == 1_001, 10)
+            assert ear.waited[-1] == 0.0
+    assert "link_reads_slowly" in [entry.message for entry in caplog.records]
 
 
 MEBIBYTE = 1024 * 1024

@@ -134,7 +134,10 @@ class Scene:
 
     async def until(self, look: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
         """Something arrived that makes it true."""
-        await self.home.until(lambda: look() or None, seconds)
+        try:
+            await self.home.until(lambda: look() or None, seconds)
+        except TimeoutError:
+            raise AssertionError(f"not within {seconds:.0f} s\n{self._story()}") from None
 
     async def awaiting_signature(self) -> None:
         """A payment is on its way to be signed at this moment."""

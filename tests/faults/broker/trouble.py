@@ -243,13 +243,16 @@ async def cancelled(broker: PrivateBroker, seconds: float) -> Figures:
     """The queues the bridge reads are deleted, its consumers cancelled, in the middle of payments; later they are back.
 
     What lies in a deleted queue is gone with it, and that is no bridge's to mend: so nothing lies there. The signers'
-    queues go first, and on every channel a payment waits to be signed whose request nobody has got yet.
+    queues go first, between two payments, and then on every channel one waits whose request to sign nobody has got.
     """
 
     async def strike(stage: Scene, duration: float) -> None:
+        await stage.pause()
         for pair in stage.home.pairs:
             for role in ROLES:
-                await _delete(stage, f"{stage.home.prefix}.sign-requests.{pair.account(role)}")
+                queue = f"{stage.home.prefix}.sign-requests.{pair.account(role)}"
+                assert await _delete(stage, queue) == 0, "something was lost with the queue"
+        stage.begin()
         await stage.until(lambda: _all_wait(stage), 30)
         for word in ("commands", "sign-replies"):
             assert await _delete(stage, f"{stage.home.prefix}.{word}") == 0, "something was lost with the queue"
