@@ -81,6 +81,13 @@ MUTANTS = (
         "tests/app/test_intake.py::test_what_may_have_been_forgotten_is_not_accepted_again",
     ),
     Mutant(
+        "begin anew a signer's record that is gone",
+        "bridge/signing/store.py",
+        '    if _size(file) == 0 and (is_made or _size(file.with_name(f"{file.name}-wal")) > 0):\n',
+        "    if False:\n",
+        "tests/signing/test_store.py::test_record_that_is_gone_is_not_begun_anew",
+    ),
+    Mutant(
         "let the signer sign a second transaction for a round",
         "bridge/signing/guard.py",
         "        if standing:\n",
@@ -416,6 +423,28 @@ MUTANTS = (
         "deadline=min(earlier.deadline, began + seconds)\n",
         "deadline=earlier.deadline\n",
         "tests/channel/test_attach.py::test_a_request_that_is_resumed_is_due_no_later_than_a_new_one",
+    ),
+    Mutant(
+        "count the time of a stop as tried in vain",
+        "bridge/channel/attach.py",
+        "        tried_from=now if is_untried else min(state.tried_from, now),\n",
+        "        tried_from=min(state.tried_from, now),\n",
+        "tests/channel/test_attach.py::test_an_outage_in_which_nobody_tried_begins_with_the_start",
+    ),
+    Mutant(
+        "begin an outage anew with each start",
+        "bridge/channel/attach.py",
+        "    is_untried = state.attachment is Attachment.DOWN and state.down_since is not None and "
+        "not state.failed_attaches\n",
+        "    is_untried = True\n",
+        "tests/channel/test_attach.py::test_a_crash_in_an_outage_does_not_begin_it_anew",
+    ),
+    Mutant(
+        "wait out a silence for ever",
+        "bridge/channel/attach.py",
+        "    is_owed = quiet > CLOSED_SECONDS and turn.state.failed_attaches <= ALARM_ATTEMPTS\n",
+        "    is_owed = quiet > CLOSED_SECONDS\n",
+        "tests/channel/test_attach.py::test_sockets_that_are_taken_and_cut_call_somebody_in_the_end",
     ),
     Mutant(
         "believe a memory that is cut off",
@@ -855,8 +884,8 @@ MUTANTS = (
     Mutant(
         "read as fast as ever what cannot be stored",
         "bridge/node/link.py",
-        "pause = max(self._pace.note(loop.time()), self._room.pause(self._pace.longest))",
-        "pause = self._pace.note(loop.time())",
+        "pause = max(self._pace.note(now), self._room.pause(self._pace.longest))",
+        "pause = self._pace.note(now)",
         "tests/node/test_pace.py::test_a_full_room_is_filled_slowly",
     ),
     Mutant(

@@ -106,7 +106,9 @@ def link_down(turn: Turn, down: LinkDown) -> Turn:
     began = turn.now if turn.state.down_since is None else turn.state.tried_from
     turn = _yield_when_torn(_keep_quiet(_mark_down(turn, was, down), down), was, down)
     quiet = max(0.0, turn.state.quiet_until - turn.now)
-    turn = turn.set(tried_from=began + (quiet if quiet > CLOSED_SECONDS else 0.0))
+    # Not for ever: sockets that are taken and cut would hide a dead channel for hours.
+    is_owed = quiet > CLOSED_SECONDS and turn.state.failed_attaches <= ALARM_ATTEMPTS
+    turn = turn.set(tried_from=began + (quiet if is_owed else 0.0))
     if was is not Attachment.CONNECTED:
         turn = turn.publish("link", "detached", code=down.code, sentence=down.reason, quiet_seconds=quiet)
     if turn.state.is_over:
@@ -149,6 +151,7 @@ def _wait_anew(turn: Turn) -> Turn:
         quiet = min(max(0.0, state.quiet_until - state.down_since), SILENT_SECONDS)
         turn = turn.set(quiet_until=turn.now + quiet, down_since=min(state.down_since, turn.now))
     now, latest, longest = turn.now, turn.now + RETURN_SECONDS, turn.now + CHAIN_SECONDS
+    is_untried = state.attachment is Attachment.DOWN and state.down_since is not None and not state.failed_attaches
     if state.settling is not None:
         turn = turn.set(settling=replace(state.settling, recheck_at=_at_most(state.settling.recheck_at, longest)))
     if state.operation is not None:
@@ -159,7 +162,7 @@ def _wait_anew(turn: Turn) -> Turn:
         )
     return turn.set(
         pause_until=min(state.pause_until, latest),
-        tried_from=min(state.tried_from, now),
+        tried_from=now if is_untried else min(state.tried_from, now),
         cosigned_at=min(state.cosigned_at, now),
         proof_not_before=min(state.proof_not_before, longest),
         peer_awaited_until=_at_most(state.peer_awaited_until, longest),

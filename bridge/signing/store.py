@@ -2,7 +2,8 @@
 
 What is committed here survives a kill and a power cut; what is not may be lost and was told to nobody. A lock of the
 operating system is held as long as it is open, so a second signer on the same directory ends at its start; on a network
-file system it may hold nothing. Belongs to one thread at a time. Holds no key and no secret; mode 0600 all the same.
+file system it may hold nothing. What stands in the locked file says that there is a record: one that is gone is never
+begun anew. Belongs to one thread at a time. Holds no key and no secret; mode 0600 all the same.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from bridge.signing.slot import Place, Slot
 
 FILE = "signer.db"
 LOCK = "owner.lock"
+MADE = b"A signer's record is kept here. One that is missing is not begun anew: see docs/signer.md.\n"
 VERSION = 1
 PAGE = 1000
 """Most rows one transaction forgets, so that nobody waits long for it."""
@@ -48,10 +50,13 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._file = directory / FILE
         with _told(self._file), contextlib.ExitStack() as stack:
-            stack.callback(os.close, _lock(directory))
-            _make(self._file)
+            lock = _lock(directory)
+            stack.callback(os.close, lock)
+            is_made = os.fstat(lock).st_size > 0
+            _make(self._file, is_made=is_made)
             self._connection = stack.enter_context(contextlib.closing(_open(self._file)))
-            _migrate(self._connection)
+            _migrate(self._connection, is_made=is_made)
+            _mark(lock)
             self._found = _identify(self._file)
             self._closing = stack.pop_all()
 
@@ -160,14 +165,33 @@ def _lock(directory: Path) -> int:
     return descriptor
 
 
-def _make(file: Path) -> None:
-    """Its name durable: without it all that is durable in the file is lost. SQLite gives its log the same mode."""
+def _mark(lock: int) -> None:
+    """From now on there is a record, durably."""
+    if os.fstat(lock).st_size == 0:
+        os.pwrite(lock, MADE, 0)
+        os.fsync(lock)
+
+
+def _make(file: Path, *, is_made: bool) -> None:
+    """Its name durable: without it all that is durable in the file is lost. SQLite gives its log the same mode.
+
+    Beside an empty file it would remove the log, which may hold all that was committed and is evidence by itself.
+    """
+    if _size(file) == 0 and (is_made or _size(file.with_name(f"{file.name}-wal")) > 0):
+        raise GuardUnavailable(f"{file} is missing or empty, and {_GONE}")
     os.close(_touch(file))
     descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _touch(file: Path) -> int:
@@ -202,9 +226,11 @@ def _check(file: Path, durability: tuple[str, int], pages: str) -> None:
         raise GuardUnavailable(f"{file} is damaged: {' '.join(pages.split())}; {_KEEP_IT}")
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, *, is_made: bool) -> None:
     """A file of another version is refused, never guessed at. 0 is one nobody has written yet."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == 0 and is_made:
+        raise GuardUnavailable(f"{FILE} is empty without its log, and {_GONE}")
     if found == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={VERSION}; COMMIT")
     elif found != VERSION:
@@ -214,6 +240,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 _KEEP_IT = "change nothing in the directory and follow docs/signer.md, 'When the guard is lost'"
+_GONE = f"a signer's record was kept here before: {_KEEP_IT}"
 
 
 @contextlib.contextmanager

@@ -466,6 +466,35 @@ def test_the_time_in_which_we_keep_quiet_is_not_tried_in_vain() -> None:
     assert channel.events() == ["alarm.recovery_required"]
 
 
+def test_an_outage_in_which_nobody_tried_begins_with_the_start() -> None:
+    """The bridge was stopped for an hour, and the peer needs a moment after it: nobody is needed."""
+    channel = opened().give(LinkDown(1000))
+    channel.now += 3600
+    channel.give(TakenOver(), LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM)
+    channel.wait(145)
+    assert not [e for e in channel.all if isinstance(e, Publish) and e.family == "alarm"]
+    channel.wait(10)
+    assert channel.events() == ["alarm.recovery_required"]
+
+
+def test_a_crash_in_an_outage_does_not_begin_it_anew() -> None:
+    """Else a bridge that is restarted every two minutes would never call anybody."""
+    channel = opened().give(LinkDown(1000), LinkFailed(1, "gone", Code.CONNECTION_LOST))
+    channel.now += 149
+    channel.give(TakenOver(), LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM).wait(2)
+    assert channel.events() == ["alarm.recovery_required"]
+
+
+def test_sockets_that_are_taken_and_cut_call_somebody_in_the_end() -> None:
+    """Each costs a minute of silence; that these are not counted must not hide a dead channel for hours."""
+    channel = opened().give(LinkDown(1000))
+    began = channel.now
+    while not [e for e in channel.all if isinstance(e, Publish) and e.family == "alarm"]:
+        channel.give(LinkUp(resumed=True, presented=fingerprint(FSM))).info("fsm_up", fsm_id=NEW_FSM).wait(1)
+        channel.give(LinkDown(1006)).wait(65)
+        assert channel.now < began + 700
+
+
 def test_a_refused_or_odd_answer_to_the_state_query_replaces_the_socket() -> None:
     """Otherwise the channel would stay asking for ever."""
     channel = reconnect(drop(opened()))

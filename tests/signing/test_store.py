@@ -84,6 +84,43 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+def _remove_all(file: Path) -> None:
+    for path in file.parent.glob(f"{FILE}*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("lose", [_remove_all, Path.unlink, lambda file: os.truncate(file, 0)])
+def test_record_that_is_gone_is_not_begun_anew(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    """A new one has signed nothing yet, and would sign a second transaction for each round."""
+    Store(tmp_path).close()
+    lose(tmp_path / FILE)
+    for _ in range(2):
+        with pytest.raises(GuardUnavailable, match=r"missing or empty, and a signer's record was kept here before"):
+            Store(tmp_path)
+    (tmp_path / "owner.lock").unlink()
+    (tmp_path / FILE).unlink(missing_ok=True)
+    Store(tmp_path).close()
+
+
+def test_log_is_evidence_of_a_record_without_its_file(tmp_path: Path) -> None:
+    """SQLite would remove it beside the empty file that it makes. A program before this one left no other mark."""
+    (tmp_path / f"{FILE}-wal").write_bytes(b"what was committed last")
+    with pytest.raises(GuardUnavailable, match="kept here before"):
+        Store(tmp_path)
+    assert (tmp_path / f"{FILE}-wal").read_bytes() == b"what was committed last"
+
+
+def test_file_without_the_log_it_was_begun_in_is_not_begun_anew(tmp_path: Path) -> None:
+    """Before the first checkpoint the tables themselves are in the log alone."""
+    Store(tmp_path).close()
+    _remove_all(tmp_path / FILE)
+    connection = sqlite3.connect(tmp_path / FILE)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    with pytest.raises(GuardUnavailable, match="empty without its log"):
+        Store(tmp_path)
+
+
 @pytest.mark.parametrize("change", [Path.unlink, lambda file: file.replace(file.with_name("old"))])
 def test_file_that_is_gone_while_in_use_stops_the_signer(tmp_path: Path, change: Callable[[Path], None]) -> None:
     """Commits into a file without a name succeed and are lost."""
