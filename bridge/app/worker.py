@@ -84,11 +84,10 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A frame as it came from the socket."""
+    """A frame as it came from the socket; if it waited at the node, `arrived_at` is when it left at the earliest."""
 
     text: str | bytes
     arrived_at: float
-    """Or, if it may have waited at the node to be read, the earliest it can have been sent."""
 
 
 @dataclass(frozen=True, slots=True)
