@@ -193,10 +193,14 @@ class Ages(Ear):
     """Each frame says when it was sent; the two ends share a clock."""
 
     ages: list[float] = field(default_factory=list)
+    untold: list[float] = field(default_factory=list)
+    """How much older each frame is than was told."""
 
     def received(self, text: str | bytes, waited: float) -> None:
         Ear.received(self, text, waited)
-        self.ages.append(asyncio.get_running_loop().time() - float(text))
+        age = asyncio.get_running_loop().time() - float(text)
+        self.ages.append(age)
+        self.untold.append(age - waited)
 
 
 async def test_no_frame_is_older_than_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -208,22 +212,21 @@ async def test_no_frame_is_older_than_is_told(caplog: pytest.LogCaptureFixture) 
 
     async def flood(socket: ServerConnection) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(1_000):
+        for _ in range(600):
             await socket.send(f"{loop.time()}" + " " * 4_000)
 
     async with run_node() as node:
         node.greet = flood
-        pace = Pace(longest=timing.pong / 2, rate=500, window=0.01)
+        pace = Pace(longest=timing.pong / 2, rate=200, window=0.01)
         async with running(link := Link(always(node.url), ear := Ages(), timing=timing, pace=pace)):
-            await until(lambda: len(ear.ages) == 1_000, 30)
+            await until(lambda: len(ear.ages) == 600, 30)
             assert link._life is not None
             backlog = link._life.backlog
             await until(lambda: not backlog.is_behind, 10)
-            behind = [(waited, age) for waited, age in zip(ear.waited, ear.ages, strict=True) if waited]
-            assert max(age for _, age in behind) > 2 * pace.longest, "nothing waited for long"
-            assert [one for one in behind if one[1] > one[0] + 0.05] == []
+            assert max(ear.ages) > 1.0, "nothing waited for long"
+            assert max(ear.untold) < 0.5
             await node.socket.send(f"{asyncio.get_running_loop().time()}")
-            await until(lambda: len(ear.ages) == 1_001, 10)
+            await until(lambda: len(ear.ages) == 601, 10)
             assert ear.waited[-1] == 0.0
     assert "link_reads_slowly" in [entry.message for entry in caplog.records]
 
