@@ -229,7 +229,7 @@ class Opening(Section):
     """Whether the node relays messages of others."""
     log_keep: Annotated[Number, Unit("events"), Field(ge=10)] | None = None
     """How many events the node remembers, 10 by default; of these the bridge asks for the last 10 conflicts. With 100 a
-    timeout is not forgotten while the bridge is away and the peer goes on trying.
+    timeout is remembered for longer while the bridge is away and the peer goes on trying.
     """
     slogan: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """A label for the node's own log."""
