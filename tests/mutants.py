@@ -48,8 +48,8 @@ MUTANTS = (
     Mutant(
         "begin anew a journal that is gone",
         "bridge/journal/owner.py",
-        "        _check_kept(directory / file, is_made(descriptor))\n",
-        "",
+        "    if is_gone(file, is_made=is_made(lock)):\n",
+        "    if False:\n",
         "tests/journal/test_damage.py::test_a_journal_that_is_gone_is_not_begun_anew",
     ),
     Mutant(
@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "begin anew a signer's record that is gone",
         "bridge/signing/store.py",
-        '    if _size(file) == 0 and (is_made or _size(file.with_name(f"{file.name}-wal")) > 0):\n',
-        "    if False:\n",
+        "            if is_gone(self._file, is_made=is_made(held)):\n",
+        "            if False:\n",
         "tests/signing/test_store.py::test_record_that_is_gone_is_not_begun_anew",
     ),
     Mutant(

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from bridge.channel.identifier import ChannelName, CommandId
+from bridge.directory import is_made, mark_made
 from bridge.errors import JournalUnavailable, OwnerConflict
 from bridge.journal import lookup
 from bridge.journal.connection import Connections, connect, read_epoch
 from bridge.journal.entry import enter, erase_outbox
 from bridge.journal.ledger import prune_ledger, signatures
-from bridge.journal.owner import is_made, mark_made, take
+from bridge.journal.owner import MADE, take
 from bridge.journal.prune import DEDUPE_SECONDS, PAGE, find_prunable, forget, prune_events
 from bridge.journal.record import Batch, ChannelRecord, EventRow, InboxRow, LedgerRow, OutboxRow
 from bridge.journal.seal import Seal
@@ -39,7 +40,7 @@ def take_over(directory: Path, seal: Seal, stop: threading.Event) -> tuple[int, 
     lock = take(directory, FILE)
     try:
         connections = connect(directory / FILE, seal, is_made=is_made(lock), stop=stop)
-        mark_made(lock)
+        mark_made(lock, MADE)
     except BaseException:
         os.close(lock)
         raise

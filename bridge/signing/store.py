@@ -1,24 +1,22 @@
 """The signer's own durable record: one SQLite file, one owner, and every statement that reads or writes it.
 
-What is committed here survives a kill and a power cut; what is not may be lost and was told to nobody. A lock of the
-operating system is held as long as it is open, so a second signer on the same directory ends at its start; on a network
-file system it may hold nothing. What stands in the locked file says that there is a record: one that is gone is never
-begun anew. Belongs to one thread at a time. Holds no key and no secret; mode 0600 all the same.
+What is committed here survives a kill and a power cut; what is not may be lost and was told to nobody. The directory is
+held as long as it is open, so a second signer on it ends at its start, and a record that is gone is never begun anew
+(bridge.directory). Belongs to one thread at a time. Holds no key and no secret; mode 0600 all the same.
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from bridge.channel.identifier import Account, ChannelId, TransactionHash
+from bridge.directory import is_gone, is_made, lock, make, mark_made
 from bridge.errors import BridgeError, GuardUnavailable, OwnerConflict
 from bridge.signing.slot import Place, Slot
 
 FILE = "signer.db"
-LOCK = "owner.lock"
 MADE = b"A signer's record is kept here. One that is missing is not begun anew: see docs/signer.md.\n"
 VERSION = 1
 PAGE = 1000
@@ -50,13 +48,14 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._file = directory / FILE
         with _told(self._file), contextlib.ExitStack() as stack:
-            lock = _lock(directory)
-            stack.callback(os.close, lock)
-            is_made = os.fstat(lock).st_size > 0
-            _make(self._file, is_made=is_made)
+            held = _lock(directory)
+            stack.callback(os.close, held)
+            if is_gone(self._file, is_made=is_made(held)):
+                raise GuardUnavailable(f"{self._file} is missing or empty, and {_GONE}")
+            make(self._file)
             self._connection = stack.enter_context(contextlib.closing(_open(self._file)))
-            _migrate(self._connection, is_made=is_made)
-            _mark(lock)
+            _migrate(self._connection, is_made=is_made(held))
+            mark_made(held, MADE)
             self._found = _identify(self._file)
             self._closing = stack.pop_all()
 
@@ -146,58 +145,11 @@ class Store:
 
 
 def _lock(directory: Path) -> int:
-    """The descriptor that holds the directory, which is made if need be, ours alone.
-
-    A file of its own: closing any descriptor of the database would drop the locks SQLite has on it (POSIX).
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.stat().st_uid == os.geteuid():
-        directory.chmod(0o700)  # a mounted volume belongs to somebody else, and its files are 0600
-    descriptor = _touch(directory / LOCK)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            raise
+        return lock(directory)
+    except BlockingIOError as error:
         sentence = f"another signer has {directory} open: end that one first, also if it only stands still"
         raise OwnerConflict(sentence) from error
-    return descriptor
-
-
-def _mark(lock: int) -> None:
-    """From now on there is a record, durably."""
-    if os.fstat(lock).st_size == 0:
-        os.pwrite(lock, MADE, 0)
-        os.fsync(lock)
-
-
-def _make(file: Path, *, is_made: bool) -> None:
-    """Its name durable: without it all that is durable in the file is lost. SQLite gives its log the same mode.
-
-    Beside an empty file it would remove the log, which may hold all that was committed and is evidence by itself.
-    """
-    if _size(file) == 0 and (is_made or _size(file.with_name(f"{file.name}-wal")) > 0):
-        raise GuardUnavailable(f"{file} is missing or empty, and {_GONE}")
-    os.close(_touch(file))
-    descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.lstat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _touch(file: Path) -> int:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    os.fchmod(descriptor, 0o600)
-    return descriptor
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ import pytest
 from bridge.app.cli.terminal import JOURNAL_FAILED, OWNED
 from bridge.broker.private import PrivateBroker
 from bridge.channel.state import Stage
-from bridge.journal.owner import LOCK
+from bridge.directory import LOCK
 from bridge.sim.fault import Delay, Heal
 from bridge.sim.nemesis import carry_out
 from tests.faults.journal_home import Home, home

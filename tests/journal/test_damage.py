@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bridge.directory import LOCK
 from bridge.errors import JournalUnavailable
 from bridge.journal.journal import FILE
-from bridge.journal.owner import LOCK, take
+from bridge.journal.owner import take
 from bridge.journal.record import Batch
 from tests.journal.given import ACME, command, event, open_journal
 

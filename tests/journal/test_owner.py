@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from bridge.directory import LOCK, mark_made
 from bridge.errors import JournalUnavailable, OwnerConflict
-from bridge.journal import connection, owner
+from bridge.journal import connection
 from bridge.journal import journal as journal_module
 from bridge.journal.journal import FILE, Journal
-from bridge.journal.owner import LOCK, take
+from bridge.journal.owner import take
 from bridge.journal.record import Batch
 from tests.journal.given import ACME, KEY, Clock, open_journal
 
@@ -108,12 +109,12 @@ async def test_a_start_that_is_given_up_too_late_lets_the_directory_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has all it wanted, and nobody waits for it: the lock must not stay with the process."""
-    slow, mark = Slow(), owner.mark_made
+    slow, mark = Slow(), mark_made
 
-    def mark_slowly(lock: int) -> None:
+    def mark_slowly(lock: int, sentence: bytes) -> None:
         slow.loop.call_soon_threadsafe(slow.begun.set)
         slow.leave.wait(30)
-        mark(lock)
+        mark(lock, sentence)
 
     with monkeypatch.context() as patched:
         patched.setattr(journal_module, "mark_made", mark_slowly)

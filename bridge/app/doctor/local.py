@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bridge.app import config as configuration
 from bridge.app.doctor.advice import Advice, Check, error, note, warning
+from bridge.directory import LOCK
 from bridge.errors import ConfigInvalid, Finding, JournalUnavailable, TlsRequired
 from bridge.journal.journal import FILE
-from bridge.journal.owner import LOCK
 from bridge.journal.survey import survey
 
 LEAST_FREE_BYTES, LOW_FREE_BYTES = 200 * 1024 * 1024, 2 * 1024 * 1024 * 1024
